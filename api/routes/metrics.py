@@ -101,7 +101,7 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
         "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", stats.dead_letters.items()
     )
     outbox = stats.outbox
-    yield _single("outbox_undelivered", "Messages not delivered.", outbox.messages)
+    yield _single("outbox_undelivered", "Messages that are not announced yet.", outbox.messages)
     yield _single("outbox_oldest_age_seconds", "Age of the oldest of them.", _age(outbox.oldest_at, now) or 0)
     refreshes = stats.refreshes
     yield _gauge(

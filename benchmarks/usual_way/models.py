@@ -129,4 +129,5 @@ class Message(Base):
     type: Mapped[str]
     goal_id: Mapped[str]
     payload: Mapped[str]
+    happened_at: Mapped[datetime]
     created_at: Mapped[datetime]

@@ -127,6 +127,7 @@ def _mark(session: Session, goal: Goal, now: datetime) -> None:
                     type="milestone.reached",
                     goal_id=goal.goal_id,
                     payload=json.dumps({"goal_id": goal.goal_id, "milestone_minor": milestone.amount_minor}),
+                    happened_at=now,
                     created_at=now,
                 )
             )

@@ -6,30 +6,23 @@ mark is that of the movement which brought the amount there.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from core.goals.goal import GoalStatus, GoalType, Span, Tracking, follows_balances
 from core.goals.links import measured
-from core.goals.money import share, to_decimal
+from core.goals.money import share
 from core.goals.progress import is_goal_reached, is_reached, nearest
+from core.ingestion import messages
 from core.ingestion.account_moves import AccountMove, AccountMoves, Rise, rise_of
-from core.store import ledger
 from core.store.crossed import CrossedGoal, write_crossed
 from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
-from core.store.milestones import Reached, mark_milestones, unreached_of_goals
-
-MILESTONE_REACHED = "milestone.reached"
-GOAL_REACHED = "goal.reached"
-
-# Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+from core.store.milestones import mark_milestones, unreached_of_goals
+from core.store.outbox import write_messages
 
 
 class CrossingGoal(Protocol):
@@ -64,6 +57,7 @@ class Crossing(NamedTuple):
     """What a locked goal has reached: the effective moment for a milestone and for the target; None if not reached."""
 
     goal: CrossingGoal
+    sources: Sequence[FundingRow]
     milestone_at: Callable[[int], datetime | None]
     target_at: datetime | None
 
@@ -116,11 +110,11 @@ def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetim
     The caller has locked the goals and writes their rows. Their milestones are read only here, after the lock: another
     transaction may have added one while this one waited for the goal.
     """
-    goals = {crossing.goal.key: crossing.goal for crossing in crossings}
+    goals = {crossing.goal.key: crossing for crossing in crossings}
     unreached = unreached_of_goals(session, goals)
     reached: list[tuple[GoalKey, int, datetime]] = []
-    at_target: list[tuple[CrossingGoal, datetime]] = []
-    for goal, milestone_at, target_at in crossings:
+    at_target: list[tuple[CrossingGoal, datetime, bool]] = []
+    for goal, sources, milestone_at, target_at in crossings:
         key = goal.key
         left: list[int] = []
         for amount_minor in unreached[key]:
@@ -132,11 +126,15 @@ def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetim
         goal.next_milestone_minor = nearest(goal.direction, left)
         if goal.reached_at is None and target_at is not None:
             goal.reached_at = target_at
-            at_target.append((goal, target_at))
+            at_target.append((goal, target_at, messages.was_known(goal, sources, target_at)))
     marked = mark_milestones(session, reached, now)
-    messages = [milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
-    messages += [goal_message(goal, target_at, now) for goal, target_at in at_target]
-    ledger.write_messages(session, messages)
+    told = []
+    for key, amount_minor, description, at in marked:
+        goal, sources = goals[key].goal, goals[key].sources
+        is_old = messages.was_known(goal, sources, at)
+        told.append(messages.milestone_reached(goal, amount_minor, description, at, now, is_historical=is_old))
+    told += [messages.goal_reached(goal, at, now, is_historical=is_old) for goal, at, is_old in at_target]
+    write_messages(session, told)
     return len(marked)
 
 
@@ -164,7 +162,7 @@ def crossing_of(goal: CrossingGoal, sources: Sequence[FundingRow], moves: Accoun
     target_at = None
     if goal.reached_at is None and is_at_target(goal, amount_now):
         target_at = first_at(goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor) or ends_at
-    return Crossing(goal, milestone_at, target_at)
+    return Crossing(goal, sources, milestone_at, target_at)
 
 
 def _first_times(
@@ -215,47 +213,3 @@ def _rise_of_link(source: FundingRow, move: AccountMove) -> tuple[Rise, Callable
     rise = move.rise(source.row.measure, link.begin_at)
     ppm, before = link.ppm, measured(link, source.measure_minor) - rise.total
     return rise, lambda minor: share(before + minor, ppm)
-
-
-def message_id(message_type: str, goal_id: str, threshold_minor: int) -> str:
-    """The id of the message that a goal has reached a milestone or its target: the same each time it is written."""
-    return f"{message_type}:{goal_id}:{threshold_minor}"
-
-
-def milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
-    """The message that a milestone was reached."""
-    amount_reached = to_decimal(reached.amount_minor, goal.currency)
-    about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
-    return _message(goal, MILESTONE_REACHED, reached.amount_minor, about, reached.reached_at, now)
-
-
-def goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
-    """The message that a goal has reached its target."""
-    return _message(goal, GOAL_REACHED, goal.target_minor, {}, reached_at, now)
-
-
-def _message(
-    goal: CrossingGoal,
-    message_type: str,
-    threshold_minor: int,
-    about: dict[str, object],
-    reached_at: datetime,
-    now: datetime,
-) -> ledger.Message:
-    payload = {
-        "goal_id": goal.goal_id,
-        "user_id": goal.user_id,
-        "name": goal.name,
-        "current_amount": to_decimal(goal.amount_minor, goal.currency),
-        "target_amount": to_decimal(goal.target_minor, goal.currency),
-        "currency": goal.currency,
-        "reached_at": reached_at.astimezone(UTC),
-    }
-    return ledger.Message(
-        goal.tenant,
-        message_id(message_type, goal.goal_id, threshold_minor),
-        message_type,
-        goal.goal_id,
-        _encode(payload | about).decode(),
-        now,
-    )

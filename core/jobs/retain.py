@@ -17,7 +17,7 @@ from core.store.days import JobRun, count_runs, forget_runs, note_run, record_ru
 from core.store.dead_letters import forget_dead_letters
 from core.store.driver import Session
 from core.store.idempotency import KEPT, forget_idempotency_keys
-from core.store.ledger import forget_delivered
+from core.store.outbox import forget_messages
 from core.store.providers import forget_refreshed
 from core.store.tenants import DEFAULT
 
@@ -36,7 +36,7 @@ class Retained:
     """How many rows were dropped.
 
     Idempotency keys are dropped after a day. Dropped after 90 days are finished job runs (except the last of each job),
-    dead letters that were replayed or discarded, messages that were delivered, and refresh requests that were done.
+    dead letters that were replayed or discarded, messages that were announced, and refresh requests that were done.
     """
 
     idempotency_keys: int = 0
@@ -68,7 +68,7 @@ def run_retain(sessions: Sessions, now: datetime, *, again: bool = True, on_prog
         idempotency_keys=drop("idempotency keys", forget_idempotency_keys, KEPT),
         job_runs=drop("job runs", forget_runs, TRACES_KEPT),
         dead_letters=drop("dead letters", forget_dead_letters, TRACES_KEPT),
-        messages=drop("messages", forget_delivered, TRACES_KEPT),
+        messages=drop("messages", forget_messages, TRACES_KEPT),
         refresh_requests=drop("refresh requests", forget_refreshed, TRACES_KEPT),
     )
     # In a transaction after the work: the rows are dropped already, and a run that was cut short is not noted as done.

@@ -10,6 +10,7 @@ from core.events.facts import AccountKind
 from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances, measure_of
 from core.goals.links import Allotment, Link, allocate, allot, why_not
 from core.goals.money import WHOLE_PPM, from_ppm, share, to_ppm
+from core.ingestion.messages import goal_changed
 from core.ingestion.recompute import cut_links, recompute_goal
 from core.services.goal_access import (
     Versions,
@@ -28,6 +29,7 @@ from core.store.driver import Session
 from core.store.goals import GoalRow, goals_funded_by
 from core.store.links import FundingRow, LinkRow, funding_by_account, funding_of_goals, insert_link
 from core.store.measures import measures_before
+from core.store.outbox import write_messages
 from core.store.tenants import Tenant, note_operation
 
 
@@ -70,6 +72,7 @@ def link_account(
     goal.mark_dirty_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
     # Every new row has used a moment of its own, so the goal's last request moves to the latest one.
     recompute_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
+    write_messages(session, [goal_changed(goal, ["funding"], at)])
     return view_of(session, goal, account_id)
 
 
@@ -194,6 +197,7 @@ def change_allocation(
     goal.evaluated_from = at
     goal.mark_dirty_from(local_day(from_at, tenant.zone))
     recompute_goal(session, goal, at, cause="allocation")
+    write_messages(session, [goal_changed(goal, ["funding"], at)])
     if correct_from is not None:
         _note_correction(session, goal, account_id, f"{from_ppm(ppm)}% from {correct_from} on", at)
     return view_of(session, goal, account_id)
@@ -228,6 +232,7 @@ def unlink_account(
     cut_links(session, goal, own, until_at)
     goal.mark_dirty_from(local_day(until_at, tenant.zone))
     recompute_goal(session, goal, at, cause="unlinked")
+    write_messages(session, [goal_changed(goal, ["funding"], at)])
     if correct_from is not None:
         _note_correction(session, goal, account_id, f"nothing from {correct_from} on", at)
 

@@ -28,6 +28,7 @@ from core.goals.goal import (
 )
 from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
+from core.ingestion.messages import completion_withdrawn, goal_changed, goal_completed, goal_created
 from core.ingestion.recompute import end_links, recompute_goal, restore_links
 from core.services.goal_access import Versions, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, DayOrMoment, GoalChanges, GoalDraft, MaybeUnset, Stated, check_id, is_id, new_id
@@ -42,6 +43,7 @@ from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, delete_links, rebase_link
 from core.store.measures import MeasuresBefore, measures_before
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
+from core.store.outbox import withdraw_messages, write_messages
 from core.store.seen_goals import list_seen_goals, read_seen_goals
 from core.store.tenants import Tenant, note_operation
 
@@ -112,6 +114,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     recompute_goal(session, row, now, cause="created")
+    write_messages(session, [goal_created(row, now)])
     return _with_note(_view(session, row), _past_deadline(draft.deadline, tenant, now))
 
 
@@ -222,7 +225,24 @@ def update_goal(
         if goal.status is GoalStatus.ACTIVE:
             _evaluate_from(goal, at)
         recompute_goal(session, goal, at, cause="status")
+    _tell_changes(session, goal, before, at)
     return _with_note(_view(session, goal), _past_deadline(changes.deadline, tenant, at))
+
+
+def _tell_changes(session: Session, goal: GoalRow, before: GoalRow, at: datetime) -> None:
+    """Write the message about another target, deadline or status; completion has a message of its own."""
+    is_completed = goal.status is not before.status and goal.status is GoalStatus.COMPLETED
+    changed = {
+        "target_amount": goal.target_minor != before.target_minor,
+        "deadline": (goal.deadline_at, goal.deadline_day) != (before.deadline_at, before.deadline_day),
+        "status": goal.status is not before.status and not is_completed,
+    }
+    told = []
+    if any(changed.values()):
+        told.append(goal_changed(goal, [name for name, is_changed in changed.items() if is_changed], at))
+    if is_completed:
+        told.append(goal_completed(goal, at))
+    write_messages(session, told)
 
 
 def _has_details(changes: GoalChanges) -> bool:
@@ -316,13 +336,17 @@ def reopen_goal(
     if not is_final(goal.status):
         raise NotFinal(goal.status.value)
     at = moment_for(goal, now)
-    was = goal.status.value
+    was = goal.status
     goal.status, goal.final_at = GoalStatus.ACTIVE, None
     goal.auto_complete = goal.auto_completed = False
     restore_links(session, goal, (source.row for source in sources))
     _evaluate_from(goal, at)
     recompute_goal(session, goal, at, cause="status")
-    note_operation(session, tenant.name, action="goal.reopened", subject=goal.goal_id, at=at, detail=f"was {was}")
+    if was is GoalStatus.COMPLETED:
+        withdraw_messages(session, [completion_withdrawn(goal, at)])
+    else:
+        write_messages(session, [goal_changed(goal, ["status"], at)])
+    note_operation(session, tenant.name, action="goal.reopened", subject=goal.goal_id, at=at, detail=f"was {was.value}")
     return _view(session, goal)
 
 

@@ -7,7 +7,7 @@ from core.errors import NotFound, TooManyMilestones
 from core.goals.goal import DESCRIPTION_LONGEST, check_text, direction
 from core.goals.money import to_minor
 from core.goals.progress import check_milestone, in_order, milestones_percent, nearest
-from core.ingestion.crossings import MILESTONE_REACHED, message_id
+from core.ingestion.messages import milestone_withdrawn
 from core.ingestion.recompute import recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal, moment_for, refuse_final
 from core.services.inputs import UNSET, MilestoneChanges, MilestoneDraft, is_id, new_id
@@ -15,7 +15,6 @@ from core.services.pages import Page, cut, number_after, shown_as
 from core.services.views import GoalView, MilestoneProgressView, MilestoneView, milestone_view
 from core.store.driver import Session
 from core.store.goals import GoalRow, at_or_day
-from core.store.ledger import forget_messages
 from core.store.milestones import (
     MilestoneRow,
     check_reached,
@@ -27,6 +26,7 @@ from core.store.milestones import (
     unreached_of_goals,
     write_milestone,
 )
+from core.store.outbox import withdraw_messages
 from core.store.tenants import Tenant, note_operation
 
 MILESTONES_MOST = 100
@@ -138,7 +138,7 @@ def remove_milestone(
 def _evaluate_anew(session: Session, goal: GoalRow, at: datetime, amount_minor: int) -> None:
     """Mark a milestone that has just got this amount if the goal is there; the snapshot job looks at earlier days."""
     # An earlier milestone at this amount, which has another one now or is deleted, may have been reached.
-    forget_messages(session, [(goal.tenant, message_id(MILESTONE_REACHED, goal.goal_id, amount_minor))])
+    withdraw_messages(session, [milestone_withdrawn(goal, amount_minor, at)])
     _find_next(session, goal)
     goal.mark_dirty_from(goal.start_date)
     recompute_goal(session, goal, at, cause="events")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from core.events.calendar import INSTANT, day_start, local_day
 from core.goals.goal import GoalStatus
 from core.ingestion.crossings import are_closes_evaluated
+from core.ingestion.messages import completion_withdrawn, goal_completed, was_known
 from core.ingestion.recompute import end_links, recompute_goals, restore_links
 from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
 from core.snapshots.marks import ClosedRange, mark_by_closes, target_day
@@ -19,6 +20,7 @@ from core.store.driver import Session
 from core.store.forecasts import drop_forecasts
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
+from core.store.outbox import withdraw_messages, write_messages
 from core.store.snapshots import (
     DayRange,
     Snapshots,
@@ -288,8 +290,10 @@ def _complete(
     final_at = day_start(day + _DAY, zone)
     running = [s.row for s in sources if s.row.link.until_at is None or s.row.link.until_at > final_at]
     end_links(session, goal, running, final_at)
+    is_old = was_known(goal, sources, final_at - INSTANT)
     goal.status, goal.final_at, goal.auto_completed = GoalStatus.COMPLETED, final_at, True
     _write_status(session, goal, now)
+    write_messages(session, [goal_completed(goal, now, is_historical=is_old)])
 
 
 def _take_completion_back(session: Session, goal: GoalRow, sources: Sequence[FundingRow], now: datetime) -> None:
@@ -297,6 +301,7 @@ def _take_completion_back(session: Session, goal: GoalRow, sources: Sequence[Fun
     goal.status, goal.final_at, goal.auto_completed = GoalStatus.ACTIVE, None, False
     restore_links(session, goal, (source.row for source in sources))
     _write_status(session, goal, now)
+    withdraw_messages(session, [completion_withdrawn(goal, now)])
 
 
 def _write_status(session: Session, goal: GoalRow, now: datetime) -> None:

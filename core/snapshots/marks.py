@@ -15,17 +15,10 @@ from zoneinfo import ZoneInfo
 from core.events.calendar import EARLIEST, day_start, local_day
 from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.progress import is_reached, nearest
-from core.ingestion.crossings import (
-    GOAL_REACHED,
-    MILESTONE_REACHED,
-    are_closes_evaluated,
-    goal_message,
-    message_id,
-    milestone_message,
-)
+from core.ingestion import messages
+from core.ingestion.crossings import are_closes_evaluated
 from core.snapshots.amounts import Funding, GoalDays
 from core.snapshots.moments import GoalSpan, amounts_within
-from core.store import ledger
 from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow
@@ -36,6 +29,7 @@ from core.store.milestones import (
     unreached_of_goals,
     withdraw_milestones,
 )
+from core.store.outbox import Message, withdraw_messages, write_messages
 from core.store.snapshots import DayRange, first_day_at
 
 _DAY = timedelta(days=1)
@@ -142,7 +136,7 @@ def mark_by_closes(
     ]
     dated = _dates(session, found, present, funding, zone)
     withdrawn += [each for each, _ in found if each.reached_at is not None]
-    return _write(session, dated, [each for each in withdrawn if each not in dated], now)
+    return _write(session, dated, [each for each in withdrawn if each not in dated], funding, now)
 
 
 def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
@@ -227,7 +221,11 @@ def _dates(
 
 
 def _write(
-    session: Session, dated: Mapping[_Question, datetime], withdrawn: Sequence[_Question], now: datetime
+    session: Session,
+    dated: Mapping[_Question, datetime],
+    withdrawn: Sequence[_Question],
+    funding: Funding,
+    now: datetime,
 ) -> tuple[int, set[GoalKey]]:
     changes = {question: at for question, at in dated.items() if at != question.reached_at}
     goals = {question.goal.key: question.goal for question in [*changes, *withdrawn]}
@@ -238,24 +236,28 @@ def _write(
     )
     withdraw_milestones(session, [(q.goal.key, q.milestone_minor) for q in withdrawn if q.milestone_minor is not None])
     marked = mark_milestones(session, new, now)
-    messages = [milestone_message(goals[each.goal_key], each, now) for each in marked]
+    told = []
+    for key, amount_minor, description, at in marked:
+        is_old = messages.was_known(goals[key], funding[key], at)
+        told.append(messages.milestone_reached(goals[key], amount_minor, description, at, now, is_historical=is_old))
     for question, at in changes.items():
+        goal = question.goal
         if question.milestone_minor is None:
-            question.goal.reached_at = at
+            goal.reached_at = at
             if question.reached_at is None:
-                messages.append(goal_message(question.goal, at, now))
+                is_old = messages.was_known(goal, funding[goal.key], at)
+                told.append(messages.goal_reached(goal, at, now, is_historical=is_old))
     for question in withdrawn:
         if question.milestone_minor is None:
             question.goal.reached_at = None
-    ledger.forget_messages(session, [_message_of(question) for question in withdrawn])
-    ledger.write_messages(session, messages)
+    withdraw_messages(session, [_withdrawal(question, now) for question in withdrawn])
+    write_messages(session, told)
     for key, unreached in unreached_of_goals(session, goals).items():
         goals[key].next_milestone_minor = nearest(goals[key].direction, unreached)
     return len(marked), set(goals)
 
 
-def _message_of(question: _Question) -> tuple[str, str]:
-    goal, minor = question.goal, question.milestone_minor
-    if minor is None:
-        return goal.tenant, message_id(GOAL_REACHED, goal.goal_id, goal.target_minor)
-    return goal.tenant, message_id(MILESTONE_REACHED, goal.goal_id, minor)
+def _withdrawal(question: _Question, now: datetime) -> Message:
+    if question.milestone_minor is None:
+        return messages.goal_withdrawn(question.goal, now)
+    return messages.milestone_withdrawn(question.goal, question.milestone_minor, now)

@@ -153,7 +153,7 @@ _FUNDED_BY = Sql(
 _DELETE = Sql("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _DELETE_TRACES = [
     Sql(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
-    for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts")
+    for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts", "message_counts")
 ]
 _ADD = Sql(
     """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)

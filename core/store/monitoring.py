@@ -23,7 +23,7 @@ LEDGER_PAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class OutboxBacklog:
-    """The undelivered messages: how many, COUNTED_MOST at most, and since when the oldest one has been waiting."""
+    """The messages that are not announced yet: how many, COUNTED_MOST at most, and since when the oldest one waits."""
 
     messages: int
     oldest_at: datetime | None
@@ -123,10 +123,10 @@ _WAITING_DEAD_LETTERS = Sql(
         SELECT code FROM dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT :most) waiting
     GROUP BY code ORDER BY code"""
 )
-_WAITING_MESSAGES = Sql("SELECT count(*) FROM (SELECT 1 FROM outbox WHERE delivered_at IS NULL LIMIT :most) AS waiting")
+_WAITING_MESSAGES = Sql("SELECT count(*) FROM (SELECT 1 FROM outbox WHERE position IS NULL LIMIT :most) AS waiting")
 _OLDEST_MESSAGE = Sql(
     """SELECT min(o.created_at) FROM tenants t CROSS JOIN LATERAL (
-        SELECT created_at FROM outbox WHERE tenant = t.tenant AND delivered_at IS NULL ORDER BY created_at LIMIT 1) o"""
+        SELECT created_at FROM outbox WHERE tenant = t.tenant AND position IS NULL ORDER BY created_at LIMIT 1) o"""
 )
 _OPEN_REFRESHES = Sql(
     """SELECT provider, count(*) FROM (
@@ -223,7 +223,7 @@ def waiting_dead_letters(session: Session) -> dict[str, int]:
 
 
 def outbox_backlog(session: Session) -> OutboxBacklog:
-    """The messages that wait to be delivered."""
+    """The messages that wait to be announced."""
     messages = _WAITING_MESSAGES.value(session, {"most": COUNTED_MOST})
     return OutboxBacklog(messages, _OLDEST_MESSAGE.value(session, {}) if messages else None)
 

@@ -94,6 +94,13 @@ tenants = Table(
     moment_column("created_at", required=True),
     # The last local day that is closed for all of the tenant's goals, except those that are dirty.
     Column("closed_through", Date),
+    # Messages about what happened longer ago are no news; others are announced after a wait, or once the day is closed.
+    Column("announce_within_s", Integer, nullable=False, server_default=text("604800")),
+    Column("announce_after_s", Integer, nullable=False, server_default=text("0")),
+    flag_column("announce_at_close"),
+    # All messages after this position of the feed are still there.
+    Column("messages_from", BigInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("announce_within_s >= 0 AND announce_after_s >= 0", name="announce"),
 )
 
 api_keys = Table(
@@ -509,15 +516,33 @@ outbox = Table(
     "outbox",
     metadata,
     tenant_column(),
-    # Derived from what happened (the goal and the milestone), so that the same thing has only one row.
+    # What happened, to what, and the how manieth time: so that one happening has only one row.
     key_column("message_id"),
     text_column("type", required=True),
-    text_column("goal_id", required=True),
+    text_column("goal_id"),
+    text_column("user_id"),
+    # The body as receivers get it, a JSON object, which never changes.
     text_column("payload", required=True),
+    moment_column("happened_at", required=True),
     moment_column("created_at", required=True),
-    moment_column("delivered_at"),
-    # Reader: the delivery of messages.
-    Index("outbox_due_idx", "tenant", "created_at", postgresql_where=text("delivered_at IS NULL")),
+    # It is listed, and nobody is notified.
+    flag_column("historical"),
+    # Its place in the feed. Null until it is announced.
+    Column("position", BigInteger),
+    # Reader: the feed.
+    Index("outbox_position_idx", "tenant", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
+    # Reader: the relay, which gives positions.
+    Index("outbox_waiting_idx", "tenant", "created_at", postgresql_where=text("position IS NULL")),
+)
+
+message_counts = Table(
+    "message_counts",
+    metadata,
+    tenant_column(),
+    key_column("goal_id"),
+    # What happens, and to what; and how often it has.
+    key_column("subject"),
+    Column("times", BigInteger, nullable=False),
 )
 
 dead_letters = Table(

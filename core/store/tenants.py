@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +38,19 @@ class ListedTenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcing:
+    """When a tenant's messages are news.
+
+    What happened longer than `within_s` seconds before Milepost learned of it is none. That something was reached is
+    announced after `after_s` seconds or, with `at_close`, once its day is closed, if the facts still bear it out then.
+    """
+
+    within_s: int
+    after_s: int
+    at_close: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as stored; the secret itself is shown only once, when the key is made."""
 
@@ -62,6 +75,13 @@ _ADD = Sql(
 )
 # Looks at all tenants on purpose: a database that is to be filled with a demo must not have anybody's data.
 _ANY_ROWS = Sql("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
+_READ_ANNOUNCING = Sql(
+    "SELECT announce_within_s, announce_after_s, announce_at_close FROM tenants WHERE tenant = :name"
+)
+_WRITE_ANNOUNCING = Sql(
+    """UPDATE tenants SET announce_within_s = :within_s, announce_after_s = :after_s, announce_at_close = :at_close
+    WHERE tenant = :name"""
+)
 _NOTE_ACT = Sql(
     """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
     VALUES (:tenant, :audit_id, :at, :actor, :action, :subject, :detail)"""
@@ -105,6 +125,16 @@ def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
     """Add a tenant; False if the name is taken."""
     parameters = {"name": tenant.name, "time_zone": tenant.time_zone, "now": now}
     return _ADD.first(session, parameters) is not None
+
+
+def read_announcing(session: Session, name: str) -> Announcing:
+    """When the messages of a tenant, which must exist, are news."""
+    return Announcing(*_READ_ANNOUNCING.one(session, {"name": name}))
+
+
+def write_announcing(session: Session, name: str, announcing: Announcing) -> None:
+    """Change when the messages of a tenant are news."""
+    _WRITE_ANNOUNCING.run(session, {"name": name, **asdict(announcing)})
 
 
 def is_empty(session: Session) -> bool:

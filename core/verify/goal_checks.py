@@ -156,15 +156,27 @@ _MILESTONES = f"""
             THEN 'a moment' ELSE coalesce(CAST(g.reached_at AS text), 'none') END
     FROM goals g WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
 
+# A milestone at an amount at which there was another one before has the messages of that one, too.
 _OUTBOX = f"""
     SELECT m.goal_id, m.amount_minor, 'message of the milestone' AS what,
-        CASE WHEN o.message_id IS NULL THEN 'none' ELSE 'one' END AS stored,
-        CASE WHEN m.reached_at IS NULL THEN 'none' WHEN m.marked_at < :messages_since AND o.message_id IS NULL
-            THEN 'none' ELSE 'one' END AS expected
-    FROM milestones m LEFT JOIN LATERAL (
+        CASE WHEN o.message_id IS NULL THEN 'none' WHEN w.message_id IS NULL THEN 'one' ELSE 'withdrawn' END AS stored,
+        CASE WHEN m.reached_at IS NULL THEN CASE WHEN o.message_id IS NULL THEN 'none' ELSE 'withdrawn' END
+            WHEN m.marked_at < :messages_since AND o.message_id IS NULL THEN 'none' ELSE 'one' END AS expected
+    FROM milestones m
+    LEFT JOIN LATERAL (
+        SELECT subject, times FROM message_counts
+        WHERE tenant = :tenant AND goal_id = m.goal_id
+          AND subject = 'milestone.reached:' || m.goal_id || ':' || m.amount_minor
+        OFFSET 0) AS c ON true
+    LEFT JOIN LATERAL (
         SELECT message_id FROM outbox
-        WHERE tenant = :tenant AND message_id = 'milestone.reached:' || m.goal_id || ':' || m.amount_minor
+        WHERE tenant = :tenant AND message_id = c.subject || ':' || c.times AND created_at >= :messages_since
         OFFSET 0) AS o ON true
+    LEFT JOIN LATERAL (
+        SELECT message_id FROM outbox
+        WHERE tenant = :tenant
+          AND message_id = replace(o.message_id, 'milestone.reached', 'milestone.reached.withdrawn')
+        OFFSET 0) AS w ON true
     WHERE m.tenant = :tenant AND {within("m.goal_id")}"""
 
 # A link that began at or after the final moment counts nothing: it ended at its own begin.
@@ -234,7 +246,8 @@ GOAL_CHECKS = (
     ),
     Check(
         "outbox",
-        "every milestone reached within the last 90 days has its message, and none that is not reached has one",
+        "every milestone reached within the last 90 days has its message, and that of one which is not reached is"
+        " withdrawn",
         ("goal_id", "amount_minor"),
         _OUTBOX,
     ),

@@ -79,7 +79,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("differences", _differences(contents.stats.accounts_with_difference)),
         ("goals", _counted(contents.counts["goals"])),
         ("dead letters", _counted(contents.counts["dead_letters"]) + (f" waiting: {by_code}" if by_code else "")),
-        ("outbox", f"{_counted(outbox.messages)} not delivered{oldest}"),
+        ("outbox", f"{_counted(outbox.messages)} not announced{oldest}"),
         ("facts dated ahead", f"{_counted(sum(facts.by_kind.values()))} not due{next_one}"),
     ]
 

@@ -95,13 +95,13 @@ def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: 
         assert one(scrape(api), "drain_alive", shard="0") == alive
 
 
-def test_undelivered_messages_and_waiting_letters_are_counted(api: TestClient, session_factory: Sessions) -> None:
-    """Only messages not delivered and letters neither replayed nor discarded count; the age is the oldest one's."""
+def test_unannounced_messages_and_waiting_letters_are_counted(api: TestClient, session_factory: Sessions) -> None:
+    """Only messages not announced and letters neither replayed nor discarded count; the age is the oldest one's."""
     with session_factory.begin() as session:
-        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at, delivered_at) VALUES
-                ('default', 'a', 't', 'g', '{}', now() - interval '1 hour', NULL),
-                ('default', 'b', 't', 'g', '{}', now() - interval '1 minute', NULL),
-                ('default', 'c', 't', 'g', '{}', now() - interval '1 day', now())""").run(session, {})
+        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, happened_at, created_at, position) VALUES
+                ('default', 'a', 't', 'g', '{}', now(), now() - interval '1 hour', NULL),
+                ('default', 'b', 't', 'g', '{}', now(), now() - interval '1 minute', NULL),
+                ('default', 'c', 't', 'g', '{}', now(), now() - interval '1 day', 1)""").run(session, {})
         Sql("""INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at,
                     replayed_at, discarded_at)
                 SELECT 'default', 0, n::text, CASE WHEN n < 4 THEN 'bad_value' ELSE 'poison' END, '', '', now(), now(),

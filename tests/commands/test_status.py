@@ -181,8 +181,8 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
         record_run(session, JobRun("default", "verify", "p", 0, now, now, result))
         Sql("""INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
                 VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())""").run(session, {})
-        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
-                VALUES ('default', 'm', 't', 'g', '{}', now())""").run(session, {})
+        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, happened_at, created_at)
+                VALUES ('default', 'm', 't', 'g', '{}', now(), now())""").run(session, {})
     found = status_json(status)
     assert found["is_well"]
     assert (found["tenants"][0]["closed_through"], found["tenants"][0]["days_behind"]) == (yesterday.isoformat(), 0)
@@ -193,7 +193,7 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     assert found["accounts_with_difference"] == 3
     code, out, _ = status()
     assert code == 0
-    parts = (yesterday.isoformat(), "verify", "0 violations", "1 waiting: bad_value 1", "1 not delivered")
+    parts = (yesterday.isoformat(), "verify", "0 violations", "1 waiting: bad_value 1", "1 not announced")
     for part in (*parts, "unexplained in 3 of the accounts"):
         assert part in out
 

@@ -156,7 +156,7 @@ def test_milestones_days_and_messages_follow_when_it_is_due(
     with session_factory.begin() as session:
         add_milestone(session, DEFAULT, saving, MilestoneDraft("400"), CREATED)
     apply([recorded("2026-03-12")])
-    reached = Sql("SELECT reached_at, (SELECT count(*) FROM outbox) FROM milestones")
+    reached = Sql("SELECT reached_at, (SELECT count(*) FROM outbox WHERE type = 'milestone.reached') FROM milestones")
     with session_factory() as session:
         assert reached.one(session, {}) == (None, 0)
     assert at(MIDNIGHT + DAY) == 500_00

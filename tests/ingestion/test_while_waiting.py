@@ -122,9 +122,9 @@ def test_a_milestone_added_meanwhile_is_marked(session_factory: Sessions, beside
     with session_factory() as session:
         marked = Sql("SELECT amount_minor FROM milestones WHERE reached_at IS NOT NULL").values(session, {})
         (upcoming,) = Sql("SELECT next_milestone_minor FROM goals").one(session, {})
-        (payload,) = Sql("SELECT payload FROM outbox").one(session, {})
+        (payload,) = Sql("SELECT payload FROM outbox WHERE type = 'milestone.reached'").one(session, {})
     assert (marked, upcoming) == ([7_00], 9000_00)
-    assert json.loads(payload)["description"] == "added"
+    assert json.loads(payload)["data"]["description"] == "added"
 
 
 def worth(sessions: Sessions) -> int:

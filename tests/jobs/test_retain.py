@@ -24,8 +24,8 @@ VALUES (:tenant, :job, :period, 0, :at, :at, '{}')"""
 _LETTER = """INSERT INTO dead_letters
     (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at, replayed_at, discarded_at)
 VALUES ('default', 0, :name, 'malformed', 'no', '', :old, :old, :replayed, :discarded)"""
-_MESSAGE = """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at, delivered_at)
-VALUES ('default', :name, 'goal.reached', 'g', '{}', :old, :delivered)"""
+_MESSAGE = """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, happened_at, created_at, position)
+VALUES ('default', :name, 'goal.reached', 'g', '{}', :at, :at, :position)"""
 
 
 def put(sessions: Sessions, statement: str, *rows: dict[str, object]) -> None:
@@ -75,10 +75,10 @@ def test_letters_that_wait_stay_for_ever(session_factory: Sessions, now: datetim
     assert kept(session_factory, "SELECT entry_id FROM dead_letters") == ["lately", "later", "waits"]
 
 
-def test_only_delivered_messages_go(session_factory: Sessions, now: datetime) -> None:
-    """A message goes 90 days after it was delivered; one that was not stays, however old."""
-    delivered = {"waits": None, "old": now - 91 * DAY, "lately": now - 89 * DAY}
-    rows = [{"name": name, "old": now - 900 * DAY, "delivered": at} for name, at in delivered.items()]
+def test_only_announced_messages_go(session_factory: Sessions, now: datetime) -> None:
+    """An announced message goes after 90 days; one that was not stays, however old."""
+    ages = {"waits": (900, None), "old": (91, 1), "lately": (89, 2)}
+    rows = [{"name": name, "at": now - days * DAY, "position": place} for name, (days, place) in ages.items()]
     put(session_factory, _MESSAGE, *rows)
     assert run_retain(session_factory, now) == Retained(0, 0, 0, 1)
     assert kept(session_factory, "SELECT message_id FROM outbox") == ["lately", "waits"]

@@ -53,10 +53,12 @@ def seen(sessions: Sessions, goal_id: str) -> list[tuple[int, bool]]:
 
 
 def messages(sessions: Sessions) -> list[int]:
-    """The amounts of the milestones about which there is a message."""
+    """The amounts of the milestones about which there is a message that was not withdrawn."""
     with sessions() as session:
-        ids = Sql("SELECT message_id FROM outbox WHERE type = 'milestone.reached'").values(session, {})
-        return sorted(int(each.rpartition(":")[2]) // 100 for each in ids)
+        ids = set(Sql("SELECT message_id FROM outbox WHERE type LIKE 'milestone.reached%'").values(session, {}))
+    reached = [each for each in ids if each.startswith("milestone.reached:")]
+    left = [each for each in reached if each.replace("reached", "reached.withdrawn", 1) not in ids]
+    return sorted(int(each.split(":")[2]) // 100 for each in left)
 
 
 def audited(sessions: Sessions) -> list[tuple[str, str]]:

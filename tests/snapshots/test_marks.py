@@ -45,7 +45,7 @@ def milestone(sessions: Sessions, goal_id: str, amount: str, at: datetime) -> No
 
 def messages(sessions: Sessions) -> list[str]:
     with sessions() as session:
-        return Sql("SELECT type FROM outbox ORDER BY type").values(session, {})
+        return Sql("SELECT type FROM outbox WHERE type LIKE '%.reached%' ORDER BY type").values(session, {})
 
 
 def state(sessions: Sessions, goal_id: str) -> tuple[Any, ...]:

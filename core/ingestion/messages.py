@@ -1,0 +1,175 @@
+"""What others are told: the types of messages, what each says, and whether it is news."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from core.goals.goal import GoalType, Tracking
+from core.goals.money import to_decimal
+from core.store.goals import GoalRow
+from core.store.links import FundingRow
+from core.store.outbox import Message
+
+# Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class MessageType(StrEnum):
+    """What a message says; `docs/messages.md` has what each follows from."""
+
+    GOAL_CREATED = "goal.created"
+    GOAL_CHANGED = "goal.changed"
+    GOAL_REACHED = "goal.reached"
+    GOAL_REACHED_WITHDRAWN = "goal.reached.withdrawn"
+    GOAL_COMPLETED = "goal.completed"
+    GOAL_COMPLETED_WITHDRAWN = "goal.completed.withdrawn"
+    MILESTONE_REACHED = "milestone.reached"
+    MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
+
+
+class ToldGoal(Protocol):
+    """What every message says of a goal."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    currency: str
+    type: GoalType
+    tracking: Tracking
+    amount_minor: int
+    target_minor: int
+
+
+def milestone_reached(
+    goal: ToldGoal,
+    amount_minor: int,
+    description: str | None,
+    reached_at: datetime,
+    now: datetime,
+    *,
+    is_historical: bool,
+) -> Message:
+    """A milestone was reached."""
+    about = {**_milestone(goal, amount_minor), "description": description, "reached_at": _utc(reached_at)}
+    subject = _milestone_subject(goal, amount_minor)
+    return _message(goal, MessageType.MILESTONE_REACHED, subject, about, reached_at, now, is_historical=is_historical)
+
+
+def milestone_withdrawn(goal: ToldGoal, amount_minor: int, now: datetime) -> Message:
+    """A milestone is not reached after all: the facts were corrected, or there is another milestone at its amount."""
+    subject = _milestone_subject(goal, amount_minor)
+    return _message(goal, MessageType.MILESTONE_REACHED_WITHDRAWN, subject, _milestone(goal, amount_minor), now, now)
+
+
+def goal_reached(goal: ToldGoal, reached_at: datetime, now: datetime, *, is_historical: bool) -> Message:
+    """A goal has reached its target."""
+    about = {"reached_at": _utc(reached_at)}
+    subject = _target_subject(goal)
+    return _message(goal, MessageType.GOAL_REACHED, subject, about, reached_at, now, is_historical=is_historical)
+
+
+def goal_withdrawn(goal: ToldGoal, now: datetime) -> Message:
+    """A goal has not reached its target after all: the facts were corrected."""
+    return _message(goal, MessageType.GOAL_REACHED_WITHDRAWN, _target_subject(goal), {}, now, now)
+
+
+def goal_completed(goal: GoalRow, now: datetime, *, is_historical: bool = False) -> Message:
+    """A goal was completed, by a request or by the close of a day."""
+    assert goal.final_at is not None, "a completed goal has a final moment"
+    about = {"completed_at": _utc(goal.final_at), "automatically": goal.auto_completed}
+    subject = _subject(MessageType.GOAL_COMPLETED, goal)
+    return _message(goal, MessageType.GOAL_COMPLETED, subject, about, goal.final_at, now, is_historical=is_historical)
+
+
+def completion_withdrawn(goal: ToldGoal, now: datetime) -> Message:
+    """A goal is active again: it was reopened, or the facts that completed it were corrected."""
+    subject = _subject(MessageType.GOAL_COMPLETED, goal)
+    return _message(goal, MessageType.GOAL_COMPLETED_WITHDRAWN, subject, {}, now, now)
+
+
+def goal_created(goal: GoalRow, now: datetime) -> Message:
+    """A goal was created."""
+    subject = _subject(MessageType.GOAL_CREATED, goal)
+    return _message(goal, MessageType.GOAL_CREATED, subject, _as_it_is(goal), now, now)
+
+
+def goal_changed(goal: GoalRow, changed: Iterable[str], now: datetime) -> Message:
+    """A request changed a goal's target, deadline, status or funding; `changed` names which."""
+    about = {**_as_it_is(goal), "changed": sorted(changed)}
+    return _message(goal, MessageType.GOAL_CHANGED, _subject(MessageType.GOAL_CHANGED, goal), about, now, now)
+
+
+def was_known(goal: ToldGoal, sources: Sequence[FundingRow], at: datetime) -> bool:
+    """Whether something that happened at a moment was in the first balance of an account that counts for the goal.
+
+    Then it is no news: whoever connects an account knows what is on it.
+    """
+    firsts = [source.known_at for source in sources if source.counts(goal)]
+    return any(at <= first for first in firsts if first is not None)
+
+
+def _subject(message_type: MessageType, goal: ToldGoal) -> str:
+    return f"{message_type}:{goal.goal_id}"
+
+
+def _target_subject(goal: ToldGoal) -> str:
+    return f"{_subject(MessageType.GOAL_REACHED, goal)}:{goal.target_minor}"
+
+
+def _milestone_subject(goal: ToldGoal, amount_minor: int) -> str:
+    return f"{_subject(MessageType.MILESTONE_REACHED, goal)}:{amount_minor}"
+
+
+def _milestone(goal: ToldGoal, amount_minor: int) -> dict[str, object]:
+    return {"milestone_amount": to_decimal(amount_minor, goal.currency)}
+
+
+def _as_it_is(goal: GoalRow) -> dict[str, object]:
+    deadline = goal.deadline_day if goal.deadline_at is None else goal.deadline_at
+    return {"status": goal.status, "deadline": None if deadline is None else _moment_or_day(deadline)}
+
+
+def _moment_or_day(value: datetime | date) -> object:
+    return _utc(value) if isinstance(value, datetime) else value
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _message(
+    goal: ToldGoal,
+    message_type: MessageType,
+    subject: str,
+    about: Mapping[str, object],
+    happened_at: datetime,
+    now: datetime,
+    *,
+    is_historical: bool = False,
+) -> Message:
+    data = {
+        "goal_id": goal.goal_id,
+        "user_id": goal.user_id,
+        "name": goal.name,
+        "type": goal.type,
+        "current_amount": to_decimal(goal.amount_minor, goal.currency),
+        "target_amount": to_decimal(goal.target_minor, goal.currency),
+        "currency": goal.currency,
+        **about,
+    }
+    body = {"type": message_type, "timestamp": _utc(happened_at), "data": data}
+    return Message(
+        goal.tenant,
+        goal.goal_id,
+        subject,
+        message_type,
+        goal.user_id,
+        _encode(body).decode(),
+        happened_at,
+        now,
+        is_historical,
+    )

@@ -1,0 +1,219 @@
+"""The outbox: what others are told, written in the transaction of what happened, and read as a feed by position.
+
+A message is written once and never changes, but for its position, which the relay gives it when it is announced.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from core.store import driver
+from core.store.driver import Session, Sql, bools, moments
+
+# The longest payloads have about 26 kB, and Postgres accepts a parameter of up to a gigabyte.
+_SENT_AT_ONCE = 5_000
+_RELAY_NAMESPACE = 0x6D73_6773
+
+
+class Message(NamedTuple):
+    """A message to be written. `subject` says what happens, and to what; it gets the number of times it has happened.
+
+    `payload` is the body as receivers get it: serialized JSON, which has no control characters.
+    """
+
+    tenant: str
+    goal_id: str
+    subject: str
+    type: str
+    user_id: str
+    payload: str
+    happened_at: datetime
+    created_at: datetime
+    is_historical: bool = False
+
+
+class Listed(NamedTuple):
+    """A message of the feed. `position` is unique in its tenant, and higher than that of every one announced before."""
+
+    message_id: str
+    type: str
+    goal_id: str | None
+    user_id: str | None
+    payload: str
+    created_at: datetime
+    is_historical: bool
+    position: int
+
+
+class FeedFilter(NamedTuple):
+    """Which messages of the feed are wanted; None: all."""
+
+    types: Sequence[str] | None = None
+    user_id: str | None = None
+    goal_id: str | None = None
+
+
+_GIVEN = f"""unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("subjects")},
+        {driver.split("types")}, {driver.split("users")}, {driver.split("payloads")}, :happened, :created, :historical)
+        AS g(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical)"""
+_ROW = "tenant, message_id, type, goal_id, user_id, payload, happened_at, created_at, historical"
+# The rows of the counters are locked in an order, and after their goals.
+_WRITE = Sql(
+    f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
+    counted AS (
+        INSERT INTO message_counts AS c (tenant, goal_id, subject, times)
+        SELECT tenant, goal_id, subject, 1 FROM g ORDER BY tenant, goal_id, subject
+        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1
+        RETURNING tenant, goal_id, subject, times)
+    INSERT INTO outbox ({_ROW})
+    SELECT tenant, concat(subject, ':', times), type, goal_id, user_id, payload, happened_at, created_at, historical
+    FROM g JOIN counted USING (tenant, goal_id, subject)"""
+)
+# What nobody was told yet needs no withdrawal. That of what was no news is none either.
+_WITHDRAW = Sql(
+    f"""WITH g AS MATERIALIZED (
+        SELECT g.*, c.times, concat(g.subject, ':', c.times) AS withdrawn_id FROM {_GIVEN}
+        JOIN message_counts c USING (tenant, goal_id, subject)),
+    dropped AS (
+        DELETE FROM outbox o USING g
+        WHERE o.tenant = g.tenant AND o.message_id = g.withdrawn_id AND o.position IS NULL
+        RETURNING o.tenant, o.message_id)
+    INSERT INTO outbox ({_ROW})
+    SELECT g.tenant, concat(g.type, substr(g.subject, strpos(g.subject, ':')), ':', g.times), g.type, g.goal_id,
+        g.user_id, g.payload, g.happened_at, g.created_at, coalesce(o.historical, false)
+    FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
+    WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)
+    ON CONFLICT (tenant, message_id) DO NOTHING"""
+)
+# Of what the facts bear out only so far it is worth waiting whether they still do.
+_IS_OLD = "(o.historical OR o.happened_at < o.created_at - t.announce_within_s * interval '1 second')"
+_IS_DUE = f"""({_IS_OLD} OR o.type NOT IN ('milestone.reached', 'goal.reached')
+        OR (o.created_at + t.announce_after_s * interval '1 second' <= :now
+            AND (NOT t.announce_at_close
+                OR CAST(o.happened_at AT TIME ZONE t.time_zone AS date) <= t.closed_through)))"""
+_TENANTS_DUE = Sql(
+    f"""SELECT t.tenant FROM tenants t
+    WHERE EXISTS (SELECT FROM outbox o WHERE o.tenant = t.tenant AND o.position IS NULL AND {_IS_DUE})
+    ORDER BY t.tenant"""
+)
+_LOCK_RELAY = Sql("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
+# By the clock, so that a database which was restored from a backup gives no position a second time.
+_ANNOUNCE = Sql(
+    f"""WITH due AS (
+        SELECT o.message_id, o.created_at, {_IS_OLD} AS is_old
+        FROM outbox o JOIN tenants t USING (tenant)
+        WHERE o.tenant = :tenant AND o.position IS NULL AND {_IS_DUE}
+        ORDER BY o.created_at, o.message_id LIMIT :most FOR UPDATE OF o),
+    placed AS (
+        SELECT message_id, is_old, row_number() OVER (ORDER BY created_at, message_id)
+            + greatest((SELECT max(position) FROM outbox WHERE tenant = :tenant),
+                (SELECT messages_from FROM tenants WHERE tenant = :tenant), :clock_us) AS position
+        FROM due)
+    UPDATE outbox o SET position = p.position, historical = p.is_old
+    FROM placed p WHERE o.tenant = :tenant AND o.message_id = p.message_id"""
+)
+_LISTED = "message_id, type, goal_id, user_id, payload, created_at, historical, position"
+_SCANNED = Sql(
+    """SELECT count(*), max(position) FROM (
+        SELECT position FROM outbox WHERE tenant = :tenant AND position > :after ORDER BY position LIMIT :scanned) s"""
+)
+_FEED = Sql(
+    f"""SELECT {_LISTED} FROM outbox
+    WHERE tenant = :tenant AND position > :after AND position <= :through
+      AND (CAST(:types AS text[]) IS NULL OR type = ANY(CAST(:types AS text[])))
+      AND (CAST(:user_id AS text) IS NULL OR user_id = :user_id)
+      AND (CAST(:goal_id AS text) IS NULL OR goal_id = :goal_id)
+    ORDER BY position LIMIT :limit"""
+)
+_ALL_FROM = Sql("SELECT messages_from FROM tenants WHERE tenant = :tenant")
+_FORGET = Sql(
+    """WITH forgotten AS (
+        DELETE FROM outbox WHERE (tenant, message_id) IN (
+            SELECT tenant, message_id FROM outbox WHERE created_at < :before AND position IS NOT NULL
+            LIMIT :most FOR UPDATE SKIP LOCKED)
+        RETURNING tenant, position),
+    noted AS (
+        UPDATE tenants t SET messages_from = greatest(t.messages_from, f.position)
+        FROM (SELECT tenant, max(position) AS position FROM forgotten GROUP BY tenant) f
+        WHERE t.tenant = f.tenant)
+    SELECT count(*) FROM forgotten"""
+)
+
+
+def write_messages(session: Session, messages: Sequence[Message]) -> None:
+    """Write messages about what has happened, each with the next number of its subject; the goals are locked."""
+    _run(session, _WRITE, messages)
+
+
+def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
+    """Take back the last message of each of these subjects: it is dropped if it was not announced.
+
+    If it was, or is not there any more, the message that is given is written, with the number of what it takes back.
+    Its type is that of the subject with `.withdrawn` behind it. A subject without any message is left alone.
+    """
+    _run(session, _WITHDRAW, messages)
+
+
+def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> None:
+    for start in range(0, len(messages), _SENT_AT_ONCE):
+        part = messages[start : start + _SENT_AT_ONCE]
+        columns = {
+            "tenants": driver.joined([message.tenant for message in part]),
+            "goals": driver.joined([message.goal_id for message in part]),
+            "subjects": driver.joined([message.subject for message in part]),
+            "types": driver.joined([message.type for message in part]),
+            "users": driver.joined([message.user_id for message in part]),
+            "payloads": driver.joined([message.payload for message in part]),
+            "happened": moments([message.happened_at for message in part]),
+            "created": moments([message.created_at for message in part]),
+            "historical": bools([message.is_historical for message in part]),
+        }
+        statement.run(session, columns)
+
+
+def tenants_to_announce(session: Session, now: datetime) -> list[str]:
+    """The tenants with messages that are due to be announced at `now`."""
+    return [str(name) for name in _TENANTS_DUE.values(session, {"now": now})]
+
+
+def announce(session: Session, tenant: str, now: datetime, most: int) -> int:
+    """Give the next positions to at most `most` messages of a tenant that are due; returns to how many.
+
+    No other transaction gives positions of this tenant until this one ends. So no reader of the feed can see a position
+    while a lower one is still to come.
+    """
+    _LOCK_RELAY.run(session, {"namespace": _RELAY_NAMESPACE, "tenant": tenant})
+    parameters = {"tenant": tenant, "now": now, "most": most, "clock_us": position_at(now)}
+    return _ANNOUNCE.run(session, parameters)
+
+
+def position_at(moment: datetime) -> int:
+    """The lowest position that is given at a moment: its microseconds since 1970."""
+    return round(moment.timestamp() * 1_000_000)
+
+
+def read_feed(
+    session: Session, tenant: str, wanted: FeedFilter, *, after: int, limit: int, scanned: int
+) -> tuple[list[Listed], int, bool]:
+    """At most `limit` messages after a position, in order; where to go on after them, and whether there are more.
+
+    At most `scanned` messages are looked at, so there may be more where few or none are returned.
+    """
+    number, through = _SCANNED.one(session, {"tenant": tenant, "after": after, "scanned": scanned})
+    if not number:
+        return [], after, False
+    parameters = {**wanted._asdict(), "tenant": tenant, "after": after, "through": through, "limit": limit + 1}
+    found = [Listed(*row) for row in _FEED.rows(session, parameters)]
+    if len(found) > limit:
+        return found[:limit], found[limit - 1].position, True
+    return found, through, number == scanned
+
+
+def all_from(session: Session, tenant: str) -> int:
+    """The position after which all messages of the feed are still there."""
+    return int(_ALL_FROM.value(session, {"tenant": tenant}))
+
+
+def forget_messages(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Delete at most `most` announced messages that were written before a moment; returns how many."""
+    return int(_FORGET.value(session, {"before": before, "most": most}))
