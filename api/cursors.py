@@ -40,12 +40,16 @@ class Listing:
         """
         if position is None:
             return None
-        cursor = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
-        query = urlencode({**self._asked(), "limit": limit, "cursor": f"{cursor}.{self._seal(cursor)}"})
+        query = urlencode({**self._asked(), "limit": limit, "cursor": self.cursor(position)})
         return {"Link": f'<{path}?{query}>; rel="next"'}
 
+    def cursor(self, position: str) -> str:
+        """The cursor with which a page begins after a position."""
+        cursor = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+        return f"{cursor}.{self._seal(cursor)}"
+
     def position(self, sealed: str | None) -> str | None:
-        """The position in a cursor that `link` made for this list; None for the first page. Raises InvalidField."""
+        """The position in a cursor that was made for this list; None for the first page. Raises InvalidField."""
         if sealed is None:
             return None
         cursor, _, seal = sealed.rpartition(".")

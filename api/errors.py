@@ -60,6 +60,7 @@ class Problem(TypedDict):
         NotRequired[Percent], Field(description="of a 400: what the goal's other accounts have together, in percent")
     ]
     left_percent: Annotated[NotRequired[Percent], Field(description="of a 400: what they leave, in percent")]
+    oldest: Annotated[NotRequired[str], Field(description="of a 410: the cursor from which on there are all")]
     quota: Annotated[NotRequired[int], Field(description="of a 429: the quota that is reached, if it is one")]
     errors: Annotated[NotRequired[list[FieldProblem]], Field(description="of a 422: each problem with its place")]
     request_id: Annotated[NotRequired[str], Field(description="of a 500: the id of its log line")]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.jobs.due import DUE
 from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, Job
 from core.jobs.project import PROJECT
+from core.jobs.relay import RELAY
 from core.jobs.retain import RETAIN
 from core.jobs.snapshot import SNAPSHOT
 from core.jobs.sweep import SWEEP
@@ -48,6 +49,7 @@ JOB_ROWS = (
         "removes applied entries from the stream, wakes the drains of shards that a crash left behind, and starts the "
         "jobs of tenants whose day is over and not closed yet",
     ),
+    job_row(RELAY, 1.0, "announces messages, so that the feed has them within moments"),
     job_row(DUE, 60.0, "lets facts count that were dated too far ahead when they arrived, once their time has come"),
     job_row(
         SNAPSHOT,

@@ -13,6 +13,7 @@ _REFUSALS: dict[int, str] = {
     404: "Not there, or not yours",
     408: "The body did not come within 60 s",
     409: "Does not go with the present state of the goal; or its Idempotency-Key is in use now, then with Retry-After",
+    410: "Messages after `after` are deleted; `oldest` is the cursor from which on there are all",
     412: "The goal has changed since you read it; nothing was changed now",
     413: "The body is too large",
     415: "The body is compressed",

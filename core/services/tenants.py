@@ -1,15 +1,24 @@
 """Tenants: create one, and look one up that must exist."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import available_timezones
 
 from core.errors import Conflict, InvalidField, NotFound
 from core.store.driver import Session
 from core.store.monitoring import knows_time_zone
-from core.store.tenants import Tenant, add_tenant, note_operation, read_tenants
+from core.store.tenants import (
+    Announcing,
+    Tenant,
+    add_tenant,
+    note_operation,
+    read_announcing,
+    read_tenants,
+    write_announcing,
+)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
+_ANNOUNCE_MOST = timedelta(days=366)
 
 
 class NoSuchTenant(NotFound):
@@ -32,6 +41,40 @@ def create_tenant(session: Session, name: str, time_zone: str, now: datetime, *,
         raise Conflict(f"there is a tenant {name} already")
     note_operation(session, name, action="tenant.created", subject=name, at=now, actor=actor, detail=time_zone)
     return tenant
+
+
+def set_announcing(
+    session: Session,
+    name: str,
+    now: datetime,
+    *,
+    within: timedelta | None = None,
+    after: timedelta | None = None,
+    at_close: bool | None = None,
+    actor: str = "",
+) -> Announcing:
+    """Change when a tenant's messages are news, from those on that are not announced yet; None leaves a part as it is.
+
+    Raises NoSuchTenant, and InvalidField for a time below 0 or above a year.
+    """
+    require_tenant(session, name)
+    before = read_announcing(session, name)
+    announcing = Announcing(
+        before.within_s if within is None else _seconds("announce_within", within),
+        before.after_s if after is None else _seconds("announce_after", after),
+        before.at_close if at_close is None else at_close,
+    )
+    if announcing != before:
+        write_announcing(session, name, announcing)
+        detail = f"within {announcing.within_s} s, after {announcing.after_s} s, at close: {announcing.at_close}"
+        note_operation(session, name, action="tenant.announcing", subject=name, at=now, actor=actor, detail=detail)
+    return announcing
+
+
+def _seconds(field: str, time: timedelta) -> int:
+    if not timedelta(0) <= time <= _ANNOUNCE_MOST:
+        raise InvalidField(field, f"must be between 0 and {_ANNOUNCE_MOST.days} days")
+    return int(time.total_seconds())
 
 
 def require_tenant(session: Session, name: str) -> Tenant:

@@ -1,14 +1,14 @@
 """`milepost tenants`: makes and lists tenants, the integrating applications."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.services.tenants import create_tenant
+from core.services.tenants import create_tenant, set_announcing
 from core.store.tenants import ListedTenant, list_tenants
 from milepost.cli.connection import COMMAND_LINE, DataDirOption, JsonOption, command_session
 from milepost.cli.output import print_json
@@ -36,6 +36,48 @@ def create(
         print_json(asdict(ListedTenant(name, time_zone, created_at=now, closed_through=None, keys=0)))
     else:
         print(f"made tenant {name}; `milepost keys create --tenant {name} --scope admin` makes a key for it")
+
+
+@tenants.command("announce")
+def announce(
+    name: Annotated[str, typer.Argument(help="The tenant.")],
+    within_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=366, help="What happened longer ago when it becomes known is no news. 7 unless changed."
+        ),
+    ] = None,
+    after_minutes: Annotated[
+        int | None,
+        typer.Option(min=0, max=366 * 1440, help="Wait so long before something reached is told. 0 unless changed."),
+    ] = None,
+    at_close: Annotated[
+        bool | None,
+        typer.Option("--at-close/--at-once", help="Tell what was reached only after its day is closed, or before too."),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show or change when a tenant's messages are news: docs/messages.md.
+
+    Example: milepost tenants announce acme --after-minutes 60
+    """
+    with command_session(data_dir) as session:
+        found = set_announcing(
+            session,
+            name,
+            datetime.now(UTC),
+            within=None if within_days is None else timedelta(days=within_days),
+            after=None if after_minutes is None else timedelta(minutes=after_minutes),
+            at_close=at_close,
+            actor=COMMAND_LINE,
+        )
+    if as_json:
+        print_json(asdict(found))
+        return
+    close = ", and once its day is closed" if found.at_close else ""
+    print(f"{name}: what happened within {timedelta(seconds=found.within_s)} is news")
+    print(f"{name}: that something was reached is told after {timedelta(seconds=found.after_s)}{close}")
 
 
 @tenants.command("list")

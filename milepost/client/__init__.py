@@ -7,6 +7,7 @@ from milepost.client.errors import (
     AllocationExceeded,
     Closed,
     Conflict,
+    Forgotten,
     GoalMoved,
     InvalidField,
     MilepostError,
@@ -44,6 +45,7 @@ from milepost.client.manager import (
     update_goal,
     update_milestone,
 )
+from milepost.client.messages import GoalMessage, MessagePage
 from milepost.client.models import (
     FundingSource,
     Goal,
@@ -70,10 +72,12 @@ __all__ = [
     "Conflict",
     "DeadLetter",
     "Exact",
+    "Forgotten",
     "FundingSource",
     "Goal",
     "GoalChanges",
     "GoalManager",
+    "GoalMessage",
     "GoalMoved",
     "GoalProgress",
     "GoalStatus",
@@ -83,6 +87,7 @@ __all__ = [
     "InvalidField",
     "LastFact",
     "LedgerEntry",
+    "MessagePage",
     "MilepostError",
     "Milestone",
     "MilestoneChanges",

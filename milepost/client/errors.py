@@ -77,6 +77,12 @@ class NotFound(MilepostError, KeyError):
         return error
 
 
+class Forgotten(MilepostError, LookupError):
+    """Messages after a cursor are deleted already; those after `oldest`, also a cursor, are all there."""
+
+    oldest: str | None = None
+
+
 class NotAllowed(MilepostError, PermissionError):
     """The API key is unknown, revoked, or lacks a scope; or the application's own rules say no."""
 
@@ -108,6 +114,7 @@ _KINDS: Mapping[int, type[MilepostError]] = {
     404: NotFound,
     408: Unavailable,
     409: Conflict,
+    410: Forgotten,
     412: GoalMoved,
     413: InvalidField,
     425: Unavailable,
@@ -137,6 +144,8 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
     if isinstance(error, AllocationExceeded) and isinstance(problem, Mapping):
         error.allocated_percent = problem.get("allocated_percent")
         error.left_percent = problem.get("left_percent")
+    if isinstance(error, Forgotten) and isinstance(problem, Mapping):
+        error.oldest = problem.get("oldest")
     if isinstance(error, InvalidField):
         error.is_too_long = status == _TOO_LONG
     error.retry_after_s = retry_after_s

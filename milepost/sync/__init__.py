@@ -8,6 +8,7 @@ from milepost.client.errors import (
     AllocationExceeded,
     Closed,
     Conflict,
+    Forgotten,
     GoalMoved,
     InvalidField,
     MilepostError,
@@ -19,6 +20,7 @@ from milepost.client.errors import (
 from milepost.client.events import UnappliedEvent
 from milepost.client.goals import LedgerEntry, Snapshot
 from milepost.client.hosting import add_goals
+from milepost.client.messages import GoalMessage, MessagePage
 from milepost.client.models import (
     FundingSource,
     Goal,
@@ -72,10 +74,12 @@ __all__ = [
     "Conflict",
     "DeadLetter",
     "Exact",
+    "Forgotten",
     "FundingSource",
     "Goal",
     "GoalChanges",
     "GoalManager",
+    "GoalMessage",
     "GoalMoved",
     "GoalProgress",
     "GoalStatus",
@@ -85,6 +89,7 @@ __all__ = [
     "InvalidField",
     "LastFact",
     "LedgerEntry",
+    "MessagePage",
     "MilepostError",
     "Milestone",
     "MilestoneChanges",

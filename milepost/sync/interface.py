@@ -5,8 +5,9 @@ from milepost.sync.accounts import Accounts
 from milepost.sync.dead_letters import DeadLetters
 from milepost.sync.events import Events
 from milepost.sync.goals import Goals
+from milepost.sync.messages import Messages
 from milepost.sync.providers import Providers
 
 
-class Interface(Goals, Accounts, Events, DeadLetters, Providers):
-    """All that can be done in one tenant: its goals, accounts, events, dead letters and providers."""
+class Interface(Goals, Accounts, Events, Messages, DeadLetters, Providers):
+    """All that can be done in one tenant: its goals, accounts, events, messages, dead letters and providers."""

@@ -24,6 +24,7 @@ from tests.api.openapi_text import Spec, followed, operations_of, subschemas
 # What names are made of in generated clients, so that none of these may change.
 OPERATION_IDS = {
     *("createGoal", "listGoals", "getGoal", "updateGoal", "deleteGoal", "reopenGoal", "getGoalProgress"),
+    "listMessages",
     *("addMilestone", "listMilestones", "updateMilestone", "deleteMilestone"),
     *("checkMilestones", "getNextMilestone", "getMilestoneProgress"),
     *("linkAccount", "listFunding", "updateAllocation", "removeAccount", "getGoalHistory", "getGoalSnapshots"),

@@ -36,6 +36,24 @@ def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory
     assert "2026-03-09" in out
 
 
+def test_when_messages_are_news_can_be_changed(run: Run, rows: Rows) -> None:
+    """Each part alone; what is not named stays, and only a change is in the audit."""
+    run("tenants", "create", "acme", "--time-zone", "UTC")
+    before = {"within_s": 7 * 86_400, "after_s": 0, "at_close": False}
+    for options, changed in (
+        ((), {}),
+        (("--within-days", "3"), {"within_s": 3 * 86_400}),
+        (("--after-minutes", "60"), {"after_s": 3_600}),
+        (("--at-close",), {"at_close": True}),
+        (("--at-once",), {"at_close": False}),
+    ):
+        status, out, _ = run("tenants", "announce", "acme", *options, "--json")
+        assert (status, json.loads(out)) == (0, before | changed)
+        before |= changed
+    assert "told after 1:00:00" in run("tenants", "announce", "acme")[1]
+    assert len(rows("SELECT 1 FROM audit WHERE tenant = 'acme' AND action = 'tenant.announcing'")) == 4
+
+
 def test_a_key_made_as_json_works(run: Run, rows: Rows) -> None:
     """`keys create --json` gives the secret whose hash is stored, with all that the list shows."""
     status, out, _ = run("keys", "create", "--scope", "goals:read", "--label", "[bold]sync", "--json")
@@ -69,6 +87,10 @@ def test_a_revoked_key_is_printed_as_json(run: Run) -> None:
         (("tenants", "create", "Acme", "--time-zone", "UTC"), "name: must be"),
         (("tenants", "create", "acme", "--time-zone", "Mars/Olympus"), "time_zone: 'Mars/Olympus' is not"),
         (("tenants", "create", "acme", "--time-zone", "../UTC"), "time_zone: '../UTC' is not"),
+        (
+            ("tenants", "announce", "nope", "--after-minutes", "5"),
+            "there is no tenant nope; `milepost tenants list` shows",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

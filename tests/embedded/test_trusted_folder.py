@@ -103,6 +103,7 @@ READERS: dict[str, list[str]] = {
     "keys create": ["--scope", "admin"],
     "keys list": [],
     "keys revoke": ["k"],
+    "tenants announce": ["default", "--at-close"],
     "tenants create": ["acme", "--time-zone", "UTC"],
     "tenants list": [],
     "webhooks add": ["teller"],

@@ -51,7 +51,7 @@ def test_every_row_of_the_schedule_names_a_task_and_its_queue(app: Celery) -> No
     rows = schedule(3)
     assert {row.task for row in rows} <= set(app.tasks)
     assert {row.queue for row in rows if row.task == "milepost.apply_events"} == {DRAIN_QUEUE}
-    quick = {"milepost.apply_events", "milepost.sweep", "milepost.due"}
+    quick = {"milepost.apply_events", "milepost.relay", "milepost.sweep", "milepost.due"}
     assert {row.task for row in rows if row.queue == DRAIN_QUEUE} == quick
     assert sorted(row.args[0] for row in rows if row.args) == [0, 1, 2]
     assert all(row.expires_s <= (row.when if isinstance(row.when, float) else 3_600) for row in rows)

@@ -1,0 +1,135 @@
+"""The route of the feed of messages: what happened to goals and milestones, to be told to the people whose they are."""
+
+from typing import Annotated, NotRequired
+
+import simplejson
+from fastapi import Query
+from pydantic import Field, with_config
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.context import Contexts
+from api.cursors import Limit, Listing
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.rendering import Amount, ExactResponse, Moment, moment
+from api.schemas.values import Currency
+from core.errors import InvalidField
+from core.goals.goal import GoalStatus, GoalType
+from core.ingestion.messages import MessageType
+from core.services.keys import Scope
+from core.services.messages import FeedForgotten, read_messages
+from core.services.pages import PAGE, number_after
+from core.store.outbox import FeedFilter, Listed
+
+router = Routes(tags=["messages"])
+
+After = Annotated[
+    str | None,
+    Query(description="`next` of the page before, or `cursor` of a message; without it the feed's beginning"),
+]
+Types = Annotated[
+    str | None,
+    Query(description="Only messages of these types, separated by commas", examples=["milestone.reached,goal.reached"]),
+]
+
+
+@with_config(title="MessageData")
+class MessageDataBody(TypedDict):
+    """What a message is about: the goal as it was then, and what only some types have."""
+
+    goal_id: Annotated[str, Field(description="the goal")]
+    user_id: Annotated[str, Field(description="whose goal it is")]
+    name: Annotated[str, Field(description="the goal's name")]
+    type: Annotated[GoalType, Field(description="what the goal's money is for")]
+    current_amount: Annotated[Amount, Field(description="with exactly the currency's digits")]
+    target_amount: Annotated[Amount, Field(description="with exactly the currency's digits")]
+    currency: Annotated[Currency, Field(description="the goal's: an ISO 4217 code")]
+    reached_at: Annotated[NotRequired[Moment], Field(description="goal.reached, milestone.reached: when")]
+    milestone_amount: Annotated[NotRequired[Amount], Field(description="milestone.*: the amount to be reached")]
+    description: Annotated[NotRequired[str | None], Field(description="milestone.reached: the milestone's own text")]
+    completed_at: Annotated[
+        NotRequired[Moment], Field(description="goal.completed: what is dated later counts nothing")
+    ]
+    automatically: Annotated[NotRequired[bool], Field(description="goal.completed: by the close of a day")]
+    status: Annotated[NotRequired[GoalStatus], Field(description="goal.created, goal.changed: the status since")]
+    deadline: Annotated[
+        NotRequired[str | None], Field(description="goal.created, goal.changed: a moment, or the last day as a date")
+    ]
+    changed: Annotated[
+        NotRequired[list[str]],
+        Field(description="goal.changed: which of target_amount, deadline, status and funding the request changed"),
+    ]
+
+
+@with_config(title="Message")
+class MessageBody(TypedDict):
+    """A message. `type`, `timestamp` and `data` never change; docs/messages.md has what each type says."""
+
+    id: Annotated[str, Field(description="the same for the same happening, however often it is sent or read")]
+    type: Annotated[MessageType, Field(description="what the message says")]
+    timestamp: Annotated[Moment, Field(description="when it happened")]
+    data: Annotated[MessageDataBody, Field(description="what it is about")]
+    historical: Annotated[bool, Field(description="whether it was no news when Milepost learned of it")]
+    recorded_at: Annotated[Moment, Field(description="when Milepost learned of it")]
+    cursor: Annotated[str, Field(description="as `after`: all that comes after this message")]
+
+
+@with_config(title="MessagePage")
+class MessagePageBody(TypedDict):
+    """A page of the feed, oldest first."""
+
+    messages: Annotated[list[MessageBody], Field(description="may be few or none although there are more")]
+    next: Annotated[str, Field(description="as `after`: all that comes after this page, now or later")]
+    has_more: Annotated[bool, Field(description="whether to ask for it at once")]
+
+
+@router.get(
+    "",
+    summary="Read the feed of messages",
+    operation_id="listMessages",
+    responses=answers(200, MessagePageBody, "One page; go on with its `next`, also when it is empty", 410, 422),
+)
+def list_page(
+    contexts: Contexts,
+    after: After = None,
+    types: Types = None,
+    user_id: Annotated[str | None, Query(description="Only messages about this user's goals")] = None,
+    goal_id: Annotated[str | None, Query(description="Only messages about this goal")] = None,
+    limit: Limit = PAGE,
+) -> Response:
+    """Read what happened, in the order in which it was announced; whoever goes on with `next` misses nothing."""
+    with contexts.open(Scope.GOALS_READ) as context:
+        # Without the filters, so that a reader may go on with others.
+        listing = Listing(context.tenant.name, ("messages",))
+        wanted = FeedFilter(None if types is None else types.split(","), user_id, goal_id)
+        try:
+            page = read_messages(context.session, context.tenant, wanted, after=_position(listing, after), limit=limit)
+        except FeedForgotten as error:
+            return ExactResponse({"detail": str(error), "oldest": listing.cursor(str(error.oldest))}, 410)
+    body: MessagePageBody = {
+        "messages": [_body(listing, each) for each in page.messages],
+        "next": listing.cursor(str(page.next)),
+        "has_more": page.has_more,
+    }
+    return ExactResponse(body)
+
+
+def _position(listing: Listing, after: str | None) -> int:
+    try:
+        return number_after(listing.position(after)) or 0
+    except InvalidField:
+        raise InvalidField("after", "is not one that the feed of messages gave") from None
+
+
+def _body(listing: Listing, message: Listed) -> MessageBody:
+    told = simplejson.loads(message.payload, use_decimal=True)
+    return {
+        "id": message.message_id,
+        "type": told["type"],
+        "timestamp": told["timestamp"],
+        "data": told["data"],
+        "historical": message.is_historical,
+        "recorded_at": moment(message.created_at),
+        "cursor": listing.cursor(str(message.position)),
+    }
