@@ -1,4 +1,4 @@
-"""The route of the feed of messages: what happened to goals and milestones, to be told to the people whose they are."""
+"""The route of the feed of messages: what happened to goals and milestones."""
 
 from typing import Annotated, NotRequired
 
@@ -70,7 +70,9 @@ class MessageBody(TypedDict):
     type: Annotated[MessageType, Field(description="what the message says")]
     timestamp: Annotated[Moment, Field(description="when it happened")]
     data: Annotated[MessageDataBody, Field(description="what it is about")]
-    historical: Annotated[bool, Field(description="whether it was no news when Milepost learned of it")]
+    historical: Annotated[
+        bool, Field(description="whether it was there before, or long ago, when Milepost learned of it")
+    ]
     recorded_at: Annotated[Moment, Field(description="when Milepost learned of it")]
     cursor: Annotated[str, Field(description="as `after`: all that comes after this message")]
 
@@ -115,20 +117,20 @@ def list_page(
     return ExactResponse(body)
 
 
-def _position(listing: Listing, after: str | None) -> int:
+def _position(listing: Listing, after: str | None) -> int | None:
     try:
-        return number_after(listing.position(after)) or 0
+        return number_after(listing.position(after))
     except InvalidField:
         raise InvalidField("after", "is not one that the feed of messages gave") from None
 
 
 def _body(listing: Listing, message: Listed) -> MessageBody:
-    told = simplejson.loads(message.payload, use_decimal=True)
+    body = simplejson.loads(message.payload, use_decimal=True)
     return {
         "id": message.message_id,
-        "type": told["type"],
-        "timestamp": told["timestamp"],
-        "data": told["data"],
+        "type": body["type"],
+        "timestamp": body["timestamp"],
+        "data": body["data"],
         "historical": message.is_historical,
         "recorded_at": moment(message.created_at),
         "cursor": listing.cursor(str(message.position)),

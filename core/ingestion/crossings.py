@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-from core.goals.goal import GoalStatus, GoalType, Span, Tracking, follows_balances
+from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.links import measured
 from core.goals.money import share
 from core.goals.progress import is_goal_reached, is_reached, nearest
@@ -25,28 +25,15 @@ from core.store.milestones import mark_milestones, unreached_of_goals
 from core.store.outbox import write_messages
 
 
-class CrossingGoal(Protocol):
+class CrossingGoal(messages.MessageGoal, Protocol):
     """What marking reads of a goal, and what it changes: the next milestone and when the target was reached."""
 
-    tenant: str
-    goal_id: str
-    user_id: str
-    name: str
-    currency: str
-    type: GoalType
-    tracking: Tracking
-    amount_minor: int
-    target_minor: int
     next_milestone_minor: int | None
     reached_at: datetime | None
 
     @property
     def key(self) -> GoalKey:
         """(tenant, goal_id)."""
-
-    @property
-    def span(self) -> Span:
-        """Where the goal starts and where it should end."""
 
     @property
     def direction(self) -> int:
@@ -128,13 +115,13 @@ def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetim
             goal.reached_at = target_at
             at_target.append((goal, target_at, messages.was_known(goal, sources, target_at)))
     marked = mark_milestones(session, reached, now)
-    told = []
+    to_write = []
     for key, amount_minor, description, at in marked:
         goal, sources = goals[key].goal, goals[key].sources
         is_old = messages.was_known(goal, sources, at)
-        told.append(messages.milestone_reached(goal, amount_minor, description, at, now, is_historical=is_old))
-    told += [messages.goal_reached(goal, at, now, is_historical=is_old) for goal, at, is_old in at_target]
-    write_messages(session, told)
+        to_write.append(messages.milestone_reached(goal, amount_minor, description, at, now, is_historical=is_old))
+    to_write += [messages.goal_reached(goal, at, now, is_historical=is_old) for goal, at, is_old in at_target]
+    write_messages(session, to_write)
     return len(marked)
 
 

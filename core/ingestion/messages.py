@@ -1,4 +1,4 @@
-"""What others are told: the types of messages, what each says, and whether it is news."""
+"""Messages for other systems: their types, what each says, and whether it was there before."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from core.goals.goal import GoalType, Tracking
+from core.goals.goal import GoalType, Span, Tracking
 from core.goals.money import to_decimal
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
@@ -30,7 +30,7 @@ class MessageType(StrEnum):
     MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
 
 
-class ToldGoal(Protocol):
+class MessageGoal(Protocol):
     """What every message says of a goal."""
 
     tenant: str
@@ -42,10 +42,15 @@ class ToldGoal(Protocol):
     tracking: Tracking
     amount_minor: int
     target_minor: int
+    created_at: datetime
+
+    @property
+    def span(self) -> Span:
+        """Where the goal starts and where it should end."""
 
 
 def milestone_reached(
-    goal: ToldGoal,
+    goal: MessageGoal,
     amount_minor: int,
     description: str | None,
     reached_at: datetime,
@@ -56,25 +61,28 @@ def milestone_reached(
     """A milestone was reached."""
     about = {**_milestone(goal, amount_minor), "description": description, "reached_at": _utc(reached_at)}
     subject = _milestone_subject(goal, amount_minor)
-    return _message(goal, MessageType.MILESTONE_REACHED, subject, about, reached_at, now, is_historical=is_historical)
+    message = _message(goal, MessageType.MILESTONE_REACHED, subject, about, reached_at, now)
+    return message._replace(is_historical=is_historical, threshold_minor=amount_minor)
 
 
-def milestone_withdrawn(goal: ToldGoal, amount_minor: int, now: datetime) -> Message:
+def milestone_withdrawn(goal: MessageGoal, amount_minor: int, now: datetime) -> Message:
     """A milestone is not reached after all: the facts were corrected, or there is another milestone at its amount."""
     subject = _milestone_subject(goal, amount_minor)
     return _message(goal, MessageType.MILESTONE_REACHED_WITHDRAWN, subject, _milestone(goal, amount_minor), now, now)
 
 
-def goal_reached(goal: ToldGoal, reached_at: datetime, now: datetime, *, is_historical: bool) -> Message:
+def goal_reached(goal: MessageGoal, reached_at: datetime, now: datetime, *, is_historical: bool) -> Message:
     """A goal has reached its target."""
     about = {"reached_at": _utc(reached_at)}
-    subject = _target_subject(goal)
-    return _message(goal, MessageType.GOAL_REACHED, subject, about, reached_at, now, is_historical=is_historical)
+    threshold = goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor
+    message = _message(goal, MessageType.GOAL_REACHED, _subject(MessageType.GOAL_REACHED, goal), about, reached_at, now)
+    return message._replace(is_historical=is_historical, threshold_minor=threshold)
 
 
-def goal_withdrawn(goal: ToldGoal, now: datetime) -> Message:
-    """A goal has not reached its target after all: the facts were corrected."""
-    return _message(goal, MessageType.GOAL_REACHED_WITHDRAWN, _target_subject(goal), {}, now, now)
+def goal_withdrawn(goal: MessageGoal, now: datetime) -> Message:
+    """A goal is not at its target after all: the facts were corrected, or it has another target."""
+    subject = _subject(MessageType.GOAL_REACHED, goal)
+    return _message(goal, MessageType.GOAL_REACHED_WITHDRAWN, subject, {}, now, now)
 
 
 def goal_completed(goal: GoalRow, now: datetime, *, is_historical: bool = False) -> Message:
@@ -82,10 +90,11 @@ def goal_completed(goal: GoalRow, now: datetime, *, is_historical: bool = False)
     assert goal.final_at is not None, "a completed goal has a final moment"
     about = {"completed_at": _utc(goal.final_at), "automatically": goal.auto_completed}
     subject = _subject(MessageType.GOAL_COMPLETED, goal)
-    return _message(goal, MessageType.GOAL_COMPLETED, subject, about, goal.final_at, now, is_historical=is_historical)
+    message = _message(goal, MessageType.GOAL_COMPLETED, subject, about, goal.final_at, now)
+    return message._replace(is_historical=is_historical)
 
 
-def completion_withdrawn(goal: ToldGoal, now: datetime) -> Message:
+def completion_withdrawn(goal: MessageGoal, now: datetime) -> Message:
     """A goal is active again: it was reopened, or the facts that completed it were corrected."""
     subject = _subject(MessageType.GOAL_COMPLETED, goal)
     return _message(goal, MessageType.GOAL_COMPLETED_WITHDRAWN, subject, {}, now, now)
@@ -103,28 +112,25 @@ def goal_changed(goal: GoalRow, changed: Iterable[str], now: datetime) -> Messag
     return _message(goal, MessageType.GOAL_CHANGED, _subject(MessageType.GOAL_CHANGED, goal), about, now, now)
 
 
-def was_known(goal: ToldGoal, sources: Sequence[FundingRow], at: datetime) -> bool:
-    """Whether something that happened at a moment was in the first balance of an account that counts for the goal.
+def was_known(goal: MessageGoal, sources: Sequence[FundingRow], at: datetime) -> bool:
+    """Whether something that happened at a moment was there when the goal began to count one of its accounts.
 
-    Then it is no news: whoever connects an account knows what is on it.
+    That is the latest of the goal's creation, the account's link and its first balance. Nobody has to be notified of
+    what was there before: whoever makes a goal of an account knows what is on it.
     """
-    firsts = [source.known_at for source in sources if source.counts(goal)]
-    return any(at <= first for first in firsts if first is not None)
+    begins = [(source.row.linked_at, source.known_at) for source in sources if source.counts(goal)]
+    return any(at <= max(goal.created_at, linked_at, known_at or linked_at) for linked_at, known_at in begins)
 
 
-def _subject(message_type: MessageType, goal: ToldGoal) -> str:
+def _subject(message_type: MessageType, goal: MessageGoal) -> str:
     return f"{message_type}:{goal.goal_id}"
 
 
-def _target_subject(goal: ToldGoal) -> str:
-    return f"{_subject(MessageType.GOAL_REACHED, goal)}:{goal.target_minor}"
-
-
-def _milestone_subject(goal: ToldGoal, amount_minor: int) -> str:
+def _milestone_subject(goal: MessageGoal, amount_minor: int) -> str:
     return f"{_subject(MessageType.MILESTONE_REACHED, goal)}:{amount_minor}"
 
 
-def _milestone(goal: ToldGoal, amount_minor: int) -> dict[str, object]:
+def _milestone(goal: MessageGoal, amount_minor: int) -> dict[str, object]:
     return {"milestone_amount": to_decimal(amount_minor, goal.currency)}
 
 
@@ -142,14 +148,12 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _message(
-    goal: ToldGoal,
+    goal: MessageGoal,
     message_type: MessageType,
     subject: str,
     about: Mapping[str, object],
     happened_at: datetime,
     now: datetime,
-    *,
-    is_historical: bool = False,
 ) -> Message:
     data = {
         "goal_id": goal.goal_id,
@@ -161,15 +165,5 @@ def _message(
         "currency": goal.currency,
         **about,
     }
-    body = {"type": message_type, "timestamp": _utc(happened_at), "data": data}
-    return Message(
-        goal.tenant,
-        goal.goal_id,
-        subject,
-        message_type,
-        goal.user_id,
-        _encode(body).decode(),
-        happened_at,
-        now,
-        is_historical,
-    )
+    payload = _encode({"type": message_type, "timestamp": _utc(happened_at), "data": data}).decode()
+    return Message(goal.tenant, goal.goal_id, subject, message_type, goal.user_id, payload, happened_at, now)

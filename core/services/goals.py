@@ -28,7 +28,7 @@ from core.goals.goal import (
 )
 from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
-from core.ingestion.messages import completion_withdrawn, goal_changed, goal_completed, goal_created
+from core.ingestion.messages import completion_withdrawn, goal_changed, goal_completed, goal_created, goal_withdrawn
 from core.ingestion.recompute import end_links, recompute_goal, restore_links
 from core.services.goal_access import Versions, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, DayOrMoment, GoalChanges, GoalDraft, MaybeUnset, Stated, check_id, is_id, new_id
@@ -203,6 +203,8 @@ def update_goal(
         refuse_final(goal)
         if _change_target(goal, changes.target_amount):
             _evaluate_from(goal, at)
+        if goal.reached_at is None:
+            withdraw_messages(session, [goal_withdrawn(goal, at)])
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         sources = _set_amount(session, goal, sources, changes.current_amount, at)
@@ -225,24 +227,26 @@ def update_goal(
         if goal.status is GoalStatus.ACTIVE:
             _evaluate_from(goal, at)
         recompute_goal(session, goal, at, cause="status")
-    _tell_changes(session, goal, before, at)
+    _write_changes(session, goal, before, at)
     return _with_note(_view(session, goal), _past_deadline(changes.deadline, tenant, at))
 
 
-def _tell_changes(session: Session, goal: GoalRow, before: GoalRow, at: datetime) -> None:
+def _write_changes(session: Session, goal: GoalRow, before: GoalRow, at: datetime) -> None:
     """Write the message about another target, deadline or status; completion has a message of its own."""
     is_completed = goal.status is not before.status and goal.status is GoalStatus.COMPLETED
     changed = {
         "target_amount": goal.target_minor != before.target_minor,
         "deadline": (goal.deadline_at, goal.deadline_day) != (before.deadline_at, before.deadline_day),
         "status": goal.status is not before.status and not is_completed,
+        # A net worth that follows no accounts any more.
+        "funding": goal.tracking is not before.tracking,
     }
-    told = []
+    to_write = []
     if any(changed.values()):
-        told.append(goal_changed(goal, [name for name, is_changed in changed.items() if is_changed], at))
+        to_write.append(goal_changed(goal, [name for name, is_changed in changed.items() if is_changed], at))
     if is_completed:
-        told.append(goal_completed(goal, at))
-    write_messages(session, told)
+        to_write.append(goal_completed(goal, at))
+    write_messages(session, to_write)
 
 
 def _has_details(changes: GoalChanges) -> bool:

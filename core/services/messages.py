@@ -1,4 +1,4 @@
-"""The feed of messages: what others are told, in the order in which it was announced."""
+"""The feed of messages, in the order in which they were announced."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,15 +31,17 @@ class FeedPage:
     has_more: bool
 
 
-def read_messages(session: Session, tenant: Tenant, wanted: FeedFilter, *, after: int, limit: int) -> FeedPage:
-    """The messages after a position, 0 for all, oldest first; the page may be short or empty though there are more.
+def read_messages(session: Session, tenant: Tenant, wanted: FeedFilter, *, after: int | None, limit: int) -> FeedPage:
+    """The messages after a position, None for all, oldest first; the page may be short or empty though there are more.
 
     Raises InvalidField for a type that does not exist, and FeedForgotten.
     """
     for name in wanted.types or ():
         if name not in set(MessageType):
             raise InvalidField("types", f"has {name}, which is none of {', '.join(MessageType)}")
-    if 0 < after < (oldest := all_from(session, tenant.name)):
+    if after is not None and after < (oldest := all_from(session, tenant.name)):
         raise FeedForgotten(oldest)
-    found, position, has_more = read_feed(session, tenant.name, wanted, after=after, limit=limit, scanned=SCANNED_MOST)
+    found, position, has_more = read_feed(
+        session, tenant.name, wanted, after=after or 0, limit=limit, scanned=SCANNED_MOST
+    )
     return FeedPage(tuple(found), position, has_more)

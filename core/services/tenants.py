@@ -53,7 +53,7 @@ def set_announcing(
     at_close: bool | None = None,
     actor: str = "",
 ) -> Announcing:
-    """Change when a tenant's messages are news, from those on that are not announced yet; None leaves a part as it is.
+    """Change when a tenant's messages are announced, of those that are not yet; None leaves a part as it is.
 
     Raises NoSuchTenant, and InvalidField for a time below 0 or above a year.
     """

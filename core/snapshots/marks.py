@@ -236,22 +236,24 @@ def _write(
     )
     withdraw_milestones(session, [(q.goal.key, q.milestone_minor) for q in withdrawn if q.milestone_minor is not None])
     marked = mark_milestones(session, new, now)
-    told = []
+    to_write = []
     for key, amount_minor, description, at in marked:
         is_old = messages.was_known(goals[key], funding[key], at)
-        told.append(messages.milestone_reached(goals[key], amount_minor, description, at, now, is_historical=is_old))
+        to_write.append(
+            messages.milestone_reached(goals[key], amount_minor, description, at, now, is_historical=is_old)
+        )
     for question, at in changes.items():
         goal = question.goal
         if question.milestone_minor is None:
             goal.reached_at = at
             if question.reached_at is None:
                 is_old = messages.was_known(goal, funding[goal.key], at)
-                told.append(messages.goal_reached(goal, at, now, is_historical=is_old))
+                to_write.append(messages.goal_reached(goal, at, now, is_historical=is_old))
     for question in withdrawn:
         if question.milestone_minor is None:
             question.goal.reached_at = None
     withdraw_messages(session, [_withdrawal(question, now) for question in withdrawn])
-    write_messages(session, told)
+    write_messages(session, to_write)
     for key, unreached in unreached_of_goals(session, goals).items():
         goals[key].next_milestone_minor = nearest(goals[key].direction, unreached)
     return len(marked), set(goals)

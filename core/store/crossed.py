@@ -26,6 +26,7 @@ class CrossedGoal(Struct):
     start_minor: int
     finish_minor: int
     amount_minor: int
+    created_at: datetime
     next_milestone_minor: int | None
     reached_at: datetime | None
 

@@ -155,6 +155,11 @@ _DELETE_TRACES = [
     Sql(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
     for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts", "message_counts")
 ]
+# Of a message that waits nobody could say any more whether it is still true.
+_DELETE_WAITING = Sql(
+    """DELETE FROM outbox
+    WHERE tenant = :tenant AND goal_id = :goal_id AND position IS NULL AND threshold_minor IS NOT NULL"""
+)
 _ADD = Sql(
     """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
     VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
@@ -226,7 +231,7 @@ def write_details(session: Session, key: GoalKey, details: GoalDetails) -> None:
 def delete_goal(session: Session, key: GoalKey) -> None:
     """Delete a locked goal with all rows that depend on it; messages that it has caused stay in the outbox."""
     parameters = {"tenant": key[0], "goal_id": key[1]}
-    for statement in [*_DELETE_TRACES, _DELETE]:
+    for statement in [*_DELETE_TRACES, _DELETE_WAITING, _DELETE]:
         statement.run(session, parameters)
 
 

@@ -1,4 +1,4 @@
-"""The outbox: what others are told, written in the transaction of what happened, and read as a feed by position.
+"""The outbox: messages for other systems, written in the transaction of what happened, and read as a feed by position.
 
 A message is written once and never changes, but for its position, which the relay gives it when it is announced.
 """
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from core.store import driver
-from core.store.driver import Session, Sql, bools, moments
+from core.store.driver import Session, Sql, bools, int8s, moments
 
 # The longest payloads have about 26 kB, and Postgres accepts a parameter of up to a gigabyte.
 _SENT_AT_ONCE = 5_000
@@ -30,6 +30,8 @@ class Message(NamedTuple):
     happened_at: datetime
     created_at: datetime
     is_historical: bool = False
+    # What the goal's amount has to be at or beyond for the message to be true.
+    threshold_minor: int | None = None
 
 
 class Listed(NamedTuple):
@@ -54,56 +56,66 @@ class FeedFilter(NamedTuple):
 
 
 _GIVEN = f"""unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("subjects")},
-        {driver.split("types")}, {driver.split("users")}, {driver.split("payloads")}, :happened, :created, :historical)
-        AS g(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical)"""
-_ROW = "tenant, message_id, type, goal_id, user_id, payload, happened_at, created_at, historical"
+        {driver.split("types")}, {driver.split("users")}, {driver.split("payloads")}, :happened, :created, :historical,
+        :thresholds)
+        AS g(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical, threshold_minor)"""
+_VALUES = "type, goal_id, user_id, payload, happened_at, created_at"
 # The rows of the counters are locked in an order, and after their goals.
 _WRITE = Sql(
     f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
     counted AS (
-        INSERT INTO message_counts AS c (tenant, goal_id, subject, times)
-        SELECT tenant, goal_id, subject, 1 FROM g ORDER BY tenant, goal_id, subject
-        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1
+        INSERT INTO message_counts AS c (tenant, goal_id, subject, times, holds)
+        SELECT tenant, goal_id, subject, 1, true FROM g ORDER BY tenant, goal_id, subject
+        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true
         RETURNING tenant, goal_id, subject, times)
-    INSERT INTO outbox ({_ROW})
-    SELECT tenant, concat(subject, ':', times), type, goal_id, user_id, payload, happened_at, created_at, historical
+    INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
+    SELECT tenant, concat(subject, ':', times), {_VALUES}, historical, threshold_minor
     FROM g JOIN counted USING (tenant, goal_id, subject)"""
 )
-# What nobody was told yet needs no withdrawal. That of what was no news is none either.
+# What was not announced needs no withdrawal. That of a historical message is historical too.
 _WITHDRAW = Sql(
     f"""WITH g AS MATERIALIZED (
         SELECT g.*, c.times, concat(g.subject, ':', c.times) AS withdrawn_id FROM {_GIVEN}
-        JOIN message_counts c USING (tenant, goal_id, subject)),
+        JOIN message_counts c USING (tenant, goal_id, subject) WHERE c.holds),
+    noted AS (
+        UPDATE message_counts c SET holds = false FROM g
+        WHERE (c.tenant, c.goal_id, c.subject) = (g.tenant, g.goal_id, g.subject)),
     dropped AS (
         DELETE FROM outbox o USING g
         WHERE o.tenant = g.tenant AND o.message_id = g.withdrawn_id AND o.position IS NULL
         RETURNING o.tenant, o.message_id)
-    INSERT INTO outbox ({_ROW})
-    SELECT g.tenant, concat(g.type, substr(g.subject, strpos(g.subject, ':')), ':', g.times), g.type, g.goal_id,
-        g.user_id, g.payload, g.happened_at, g.created_at, coalesce(o.historical, false)
+    INSERT INTO outbox (tenant, message_id, {_VALUES}, historical)
+    SELECT g.tenant, concat(g.type, substr(g.subject, strpos(g.subject, ':')), ':', g.times),
+        g.type, g.goal_id, g.user_id, g.payload, g.happened_at, g.created_at, coalesce(o.historical, false)
     FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
-    WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)
-    ON CONFLICT (tenant, message_id) DO NOTHING"""
+    WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)"""
 )
-# Of what the facts bear out only so far it is worth waiting whether they still do.
 _IS_OLD = "(o.historical OR o.happened_at < o.created_at - t.announce_within_s * interval '1 second')"
-_IS_DUE = f"""({_IS_OLD} OR o.type NOT IN ('milestone.reached', 'goal.reached')
-        OR (o.created_at + t.announce_after_s * interval '1 second' <= :now
-            AND (NOT t.announce_at_close
-                OR CAST(o.happened_at AT TIME ZONE t.time_zone AS date) <= t.closed_through)))"""
+# That something was reached is announced while the amount is there, or once all facts of its day are in a close, which
+# has withdrawn what they do not bear out. A paused goal is not closed anew until it is active again.
+_DAY = "CAST(o.happened_at AT TIME ZONE t.time_zone AS date)"
+_IS_THERE = """CASE g.type WHEN 'debt' THEN g.amount_minor <= o.threshold_minor
+                ELSE g.amount_minor >= o.threshold_minor END"""
+_IS_CLOSED = f"""({_DAY} <= t.closed_through AND (g.dirty_from <= {_DAY}) IS NOT TRUE AND NOT EXISTS (
+                SELECT FROM links l JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
+                WHERE l.tenant = g.tenant AND l.goal_id = g.goal_id AND least(a.dirty_from, a.late_from) <= {_DAY}))"""
+_IS_DUE = f"""({_IS_OLD} OR o.threshold_minor IS NULL
+        OR (o.created_at + t.announce_after_s * interval '1 second' <= :now AND EXISTS (
+            SELECT FROM goals g WHERE g.tenant = o.tenant AND g.goal_id = o.goal_id AND g.status <> 'paused'
+                AND ((NOT t.announce_at_close AND {_IS_THERE}) OR {_IS_CLOSED}))))"""
 _TENANTS_DUE = Sql(
     f"""SELECT t.tenant FROM tenants t
     WHERE EXISTS (SELECT FROM outbox o WHERE o.tenant = t.tenant AND o.position IS NULL AND {_IS_DUE})
     ORDER BY t.tenant"""
 )
-_LOCK_RELAY = Sql("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
+_LOCK_RELAY = Sql("SELECT pg_try_advisory_xact_lock(:namespace, hashtext(:tenant))")
 # By the clock, so that a database which was restored from a backup gives no position a second time.
 _ANNOUNCE = Sql(
     f"""WITH due AS (
         SELECT o.message_id, o.created_at, {_IS_OLD} AS is_old
         FROM outbox o JOIN tenants t USING (tenant)
         WHERE o.tenant = :tenant AND o.position IS NULL AND {_IS_DUE}
-        ORDER BY o.created_at, o.message_id LIMIT :most FOR UPDATE OF o),
+        ORDER BY o.created_at, o.message_id LIMIT :most FOR UPDATE OF o SKIP LOCKED),
     placed AS (
         SELECT message_id, is_old, row_number() OVER (ORDER BY created_at, message_id)
             + greatest((SELECT max(position) FROM outbox WHERE tenant = :tenant),
@@ -129,8 +141,10 @@ _ALL_FROM = Sql("SELECT messages_from FROM tenants WHERE tenant = :tenant")
 _FORGET = Sql(
     """WITH forgotten AS (
         DELETE FROM outbox WHERE (tenant, message_id) IN (
-            SELECT tenant, message_id FROM outbox WHERE created_at < :before AND position IS NOT NULL
-            LIMIT :most FOR UPDATE SKIP LOCKED)
+            SELECT o.tenant, o.message_id FROM tenants t CROSS JOIN LATERAL (
+                SELECT tenant, message_id FROM outbox
+                WHERE tenant = t.tenant AND position < :before ORDER BY position LIMIT :most) o
+            LIMIT :most)
         RETURNING tenant, position),
     noted AS (
         UPDATE tenants t SET messages_from = greatest(t.messages_from, f.position)
@@ -146,10 +160,10 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
 
 
 def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
-    """Take back the last message of each of these subjects: it is dropped if it was not announced.
+    """Take back the last message of each of these subjects, if it holds: it is dropped if it was not announced.
 
     If it was, or is not there any more, the message that is given is written, with the number of what it takes back.
-    Its type is that of the subject with `.withdrawn` behind it. A subject without any message is left alone.
+    Its type is that of the subject with `.withdrawn` behind it.
     """
     _run(session, _WITHDRAW, messages)
 
@@ -167,6 +181,7 @@ def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> None:
             "happened": moments([message.happened_at for message in part]),
             "created": moments([message.created_at for message in part]),
             "historical": bools([message.is_historical for message in part]),
+            "thresholds": int8s([message.threshold_minor for message in part]),
         }
         statement.run(session, columns)
 
@@ -179,10 +194,11 @@ def tenants_to_announce(session: Session, now: datetime) -> list[str]:
 def announce(session: Session, tenant: str, now: datetime, most: int) -> int:
     """Give the next positions to at most `most` messages of a tenant that are due; returns to how many.
 
-    No other transaction gives positions of this tenant until this one ends. So no reader of the feed can see a position
-    while a lower one is still to come.
+    No other transaction gives positions of this tenant until this one ends; one that tries gives none. So no reader of
+    the feed can see a position while a lower one is still to come. What somebody is withdrawing is left for later.
     """
-    _LOCK_RELAY.run(session, {"namespace": _RELAY_NAMESPACE, "tenant": tenant})
+    if not _LOCK_RELAY.value(session, {"namespace": _RELAY_NAMESPACE, "tenant": tenant}):
+        return 0
     parameters = {"tenant": tenant, "now": now, "most": most, "clock_us": position_at(now)}
     return _ANNOUNCE.run(session, parameters)
 
@@ -215,5 +231,5 @@ def all_from(session: Session, tenant: str) -> int:
 
 
 def forget_messages(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Delete at most `most` announced messages that were written before a moment; returns how many."""
-    return int(_FORGET.value(session, {"before": before, "most": most}))
+    """Delete at most `most` messages that were announced before a moment; returns how many."""
+    return int(_FORGET.value(session, {"before": position_at(before), "most": most}))

@@ -94,7 +94,7 @@ tenants = Table(
     moment_column("created_at", required=True),
     # The last local day that is closed for all of the tenant's goals, except those that are dirty.
     Column("closed_through", Date),
-    # Messages about what happened longer ago are no news; others are announced after a wait, or once the day is closed.
+    # Messages about what happened longer ago are historical; what was reached is announced after a wait, or at a close.
     Column("announce_within_s", Integer, nullable=False, server_default=text("604800")),
     Column("announce_after_s", Integer, nullable=False, server_default=text("0")),
     flag_column("announce_at_close"),
@@ -527,6 +527,8 @@ outbox = Table(
     moment_column("created_at", required=True),
     # It is listed, and nobody is notified.
     flag_column("historical"),
+    # The amount that a goal has to be at or beyond for the message to be true; null where it says no such thing.
+    amount_column("threshold_minor", required=False),
     # Its place in the feed. Null until it is announced.
     Column("position", BigInteger),
     # Reader: the feed.
@@ -540,9 +542,10 @@ message_counts = Table(
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    # What happens, and to what; and how often it has.
+    # What happens, and to what; how often it has, and whether the last time was not withdrawn.
     key_column("subject"),
     Column("times", BigInteger, nullable=False),
+    Column("holds", Boolean, nullable=False),
 )
 
 dead_letters = Table(

@@ -39,10 +39,10 @@ class ListedTenant:
 
 @dataclass(frozen=True, slots=True)
 class Announcing:
-    """When a tenant's messages are news.
+    """When a tenant's messages are announced.
 
-    What happened longer than `within_s` seconds before Milepost learned of it is none. That something was reached is
-    announced after `after_s` seconds or, with `at_close`, once its day is closed, if the facts still bear it out then.
+    What happened longer than `within_s` seconds before Milepost learned of it is historical. What was reached is
+    announced after `after_s` seconds or, with `at_close`, once its day is closed, if it is still so then.
     """
 
     within_s: int
@@ -128,12 +128,12 @@ def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
 
 
 def read_announcing(session: Session, name: str) -> Announcing:
-    """When the messages of a tenant, which must exist, are news."""
+    """When the messages of a tenant, which must exist, are announced."""
     return Announcing(*_READ_ANNOUNCING.one(session, {"name": name}))
 
 
 def write_announcing(session: Session, name: str, announcing: Announcing) -> None:
-    """Change when the messages of a tenant are news."""
+    """Change when the messages of a tenant are announced."""
     _WRITE_ANNOUNCING.run(session, {"name": name, **asdict(announcing)})
 
 

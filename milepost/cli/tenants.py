@@ -44,21 +44,23 @@ def announce(
     within_days: Annotated[
         int | None,
         typer.Option(
-            min=0, max=366, help="What happened longer ago when it becomes known is no news. 7 unless changed."
+            min=0, max=366, help="What happened longer ago when it becomes known is historical. 7 unless changed."
         ),
     ] = None,
     after_minutes: Annotated[
         int | None,
-        typer.Option(min=0, max=366 * 1440, help="Wait so long before something reached is told. 0 unless changed."),
+        typer.Option(min=0, max=366 * 1440, help="Wait so long before announcing what was reached. 0 unless changed."),
     ] = None,
     at_close: Annotated[
         bool | None,
-        typer.Option("--at-close/--at-once", help="Tell what was reached only after its day is closed, or before too."),
+        typer.Option(
+            "--at-close/--at-once", help="Announce what was reached only after its day is closed, or before too."
+        ),
     ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Show or change when a tenant's messages are news: docs/messages.md.
+    """Show or change when a tenant's messages are announced: docs/messages.md.
 
     Example: milepost tenants announce acme --after-minutes 60
     """
@@ -76,8 +78,8 @@ def announce(
         print_json(asdict(found))
         return
     close = ", and once its day is closed" if found.at_close else ""
-    print(f"{name}: what happened within {timedelta(seconds=found.within_s)} is news")
-    print(f"{name}: that something was reached is told after {timedelta(seconds=found.after_s)}{close}")
+    print(f"{name}: what happened more than {timedelta(seconds=found.within_s)} ago is historical")
+    print(f"{name}: what was reached is announced after {timedelta(seconds=found.after_s)}{close}")
 
 
 @tenants.command("list")

@@ -16,7 +16,8 @@ MESSAGES = ("messages",)
 class GoalMessage(Record):
     """Something that happened. `id` is the same however often it is read; `data` says what it is about, by `type`.
 
-    `historical`: it was no news any more when Milepost learned of it. `cursor`, as `after`, is all that comes later.
+    `historical`: it was there before, or long ago, when Milepost learned of it. `cursor`, as `after`, is all that comes
+    later.
     """
 
     _NEEDED = "cursor"
@@ -50,7 +51,7 @@ class Messages(Resource):
         self,
         after: str | None = None,
         *,
-        types: Iterable[str] | None = None,
+        types: str | Iterable[str] | None = None,
         user_id: str | None = None,
         goal_id: str | None = None,
         limit: int | None = None,
@@ -61,7 +62,7 @@ class Messages(Resource):
         """
         query = arguments.query(
             after=optional_text("after", after),
-            types=None if types is None else ",".join(text("types", each) for each in types),
+            types=types if types is None or isinstance(types, str) else ",".join(text("types", each) for each in types),
             user_id=optional_text("user_id", user_id),
             goal_id=optional_text("goal_id", goal_id),
             limit=None if limit is None else arguments.whole_number("limit", limit),
@@ -72,7 +73,7 @@ class Messages(Resource):
         self,
         after: str | None = None,
         *,
-        types: Iterable[str] | None = None,
+        types: str | Iterable[str] | None = None,
         user_id: str | None = None,
         goal_id: str | None = None,
         poll_s: float = 1.0,
@@ -81,7 +82,7 @@ class Messages(Resource):
 
         Keep the `cursor` of each message that you are done with, and begin after it the next time.
         """
-        wanted = None if types is None else list(types)
+        wanted = types if types is None or isinstance(types, str) else list(types)
         while True:
             page = await self.list_messages(after, types=wanted, user_id=user_id, goal_id=goal_id)
             for message in page.messages:

@@ -19,7 +19,7 @@ class Messages(Resource):
         self,
         after: str | None = None,
         *,
-        types: Iterable[str] | None = None,
+        types: str | Iterable[str] | None = None,
         user_id: str | None = None,
         goal_id: str | None = None,
         limit: int | None = None,
@@ -30,7 +30,7 @@ class Messages(Resource):
         """
         query = arguments.query(
             after=optional_text("after", after),
-            types=None if types is None else ",".join(text("types", each) for each in types),
+            types=types if types is None or isinstance(types, str) else ",".join(text("types", each) for each in types),
             user_id=optional_text("user_id", user_id),
             goal_id=optional_text("goal_id", goal_id),
             limit=None if limit is None else arguments.whole_number("limit", limit),
@@ -41,7 +41,7 @@ class Messages(Resource):
         self,
         after: str | None = None,
         *,
-        types: Iterable[str] | None = None,
+        types: str | Iterable[str] | None = None,
         user_id: str | None = None,
         goal_id: str | None = None,
         poll_s: float = 1.0,
@@ -50,7 +50,7 @@ class Messages(Resource):
 
         Keep the `cursor` of each message that you are done with, and begin after it the next time.
         """
-        wanted = None if types is None else list(types)
+        wanted = types if types is None or isinstance(types, str) else list(types)
         while True:
             page = self.list_messages(after, types=wanted, user_id=user_id, goal_id=goal_id)
             for message in page.messages:

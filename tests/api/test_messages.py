@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused(api: TestClient, query: dict[str, str], field
 def test_a_reader_that_is_too_late_is_told_where_to_go_on(api: TestClient, session_factory: Sessions) -> None:
     """410 with the oldest cursor for whoever has not read what is deleted; who has goes on, however long ago."""
     new = [make(api, session_factory) for _ in range(3)][-1]
-    ages = Sql("UPDATE outbox SET created_at = now() - interval '91 days' WHERE goal_id <> :new")
+    ages = Sql("UPDATE outbox SET position = position - CAST(91 AS bigint) * 86400 * 1000000 WHERE goal_id <> :new")
     with session_factory.begin() as session:
         ages.run(session, {"new": new})
     cursors = [each["cursor"] for each in api.get("/messages").json()["messages"]]

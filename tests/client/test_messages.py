@@ -78,11 +78,11 @@ async def test_what_is_forgotten_is_told(interfaces: dict[str, AnyInterface], se
         for name in ("a", "b", "c"):
             await ask(interface, "create_goal", "user_1", name, "savings", 5)
     relay(session_factory, datetime.now(UTC))
-    before = {name: (await ask(each, "list_messages")).messages for name, each in interfaces.items()}
     with session_factory.begin() as session:
-        ages = Sql("""UPDATE outbox SET created_at = now() - interval '91 days'
+        ages = Sql("""UPDATE outbox SET position = position - CAST(91 AS bigint) * 86400 * 1000000
             WHERE (tenant, position) NOT IN (SELECT tenant, max(position) FROM outbox GROUP BY tenant)""")
         ages.run(session, {})
+    before = {name: (await ask(each, "list_messages")).messages for name, each in interfaces.items()}
     assert run_retain(session_factory, datetime.now(UTC)).messages == 8
     for name, interface in interfaces.items():
         with pytest.raises(Forgotten) as late:

@@ -36,7 +36,7 @@ def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory
     assert "2026-03-09" in out
 
 
-def test_when_messages_are_news_can_be_changed(run: Run, rows: Rows) -> None:
+def test_when_messages_are_announced_can_be_changed(run: Run, rows: Rows) -> None:
     """Each part alone; what is not named stays, and only a change is in the audit."""
     run("tenants", "create", "acme", "--time-zone", "UTC")
     before = {"within_s": 7 * 86_400, "after_s": 0, "at_close": False}
@@ -50,7 +50,7 @@ def test_when_messages_are_news_can_be_changed(run: Run, rows: Rows) -> None:
         status, out, _ = run("tenants", "announce", "acme", *options, "--json")
         assert (status, json.loads(out)) == (0, before | changed)
         before |= changed
-    assert "told after 1:00:00" in run("tenants", "announce", "acme")[1]
+    assert "announced after 1:00:00" in run("tenants", "announce", "acme")[1]
     assert len(rows("SELECT 1 FROM audit WHERE tenant = 'acme' AND action = 'tenant.announcing'")) == 4
 
 

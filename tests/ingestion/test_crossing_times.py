@@ -77,7 +77,7 @@ def test_the_moment_is_that_of_the_first_amount_there(
     threshold: int,
 ) -> None:
     """Of a single link and of several, with movements of one moment, before a link, and before the amount began."""
-    goal = CrossedGoal("t", "g", "u", "n", "USD", type, tracking, None, 10**9, 0, -(10**9), amount, None, START)
+    goal = CrossedGoal("t", "g", "u", "n", "USD", type, tracking, None, 10**9, 0, -(10**9), amount, START, None, START)
     moves, sources = AccountMoves(), []
     for n, (ppm, after, measure, begin_at, moved) in enumerate(accounts):
         link = Link(str(n), ppm, linked_at, None, begin_at, 0, None)

@@ -53,7 +53,7 @@ def test_reaching_the_target_sends_one_message(session_factory: Sessions, apply:
         apply([paid(name, minor, now + timedelta(minutes=1))])
     with session_factory() as session:
         sent = Sql("SELECT message_id FROM outbox WHERE type = 'goal.reached'").values(session, {})
-    assert sent == [f"goal.reached:{goal_id}:1000:1"]
+    assert sent == [f"goal.reached:{goal_id}:1"]
 
 
 def test_a_mark_is_not_dated_before_its_link(session_factory: Sessions, apply: Apply, now: datetime) -> None:

@@ -9,6 +9,7 @@ from core.jobs.retain import AT_ONCE, Retained, run_retain
 from core.settings import load_settings
 from core.store.database import Sessions
 from core.store.driver import Sql
+from core.store.outbox import position_at
 from tests.acts import balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import FACTS_AND_GOALS, rows_by_table
@@ -78,7 +79,10 @@ def test_letters_that_wait_stay_for_ever(session_factory: Sessions, now: datetim
 def test_only_announced_messages_go(session_factory: Sessions, now: datetime) -> None:
     """An announced message goes after 90 days; one that was not stays, however old."""
     ages = {"waits": (900, None), "old": (91, 1), "lately": (89, 2)}
-    rows = [{"name": name, "at": now - days * DAY, "position": place} for name, (days, place) in ages.items()]
+    rows = [
+        {"name": name, "at": now - 900 * DAY, "position": place and position_at(now - days * DAY)}
+        for name, (days, place) in ages.items()
+    ]
     put(session_factory, _MESSAGE, *rows)
     assert run_retain(session_factory, now) == Retained(0, 0, 0, 1)
     assert kept(session_factory, "SELECT message_id FROM outbox") == ["lately", "waits"]

@@ -26,17 +26,7 @@ def test_the_pace_of_the_last_closed_day_is_due_once_forecasts_have_it(
     engine: Engine, database_url: str, session_factory: Sessions
 ) -> None:
     """The rows of the version before go, and what it did for the last closed day is due again; earlier days are not."""
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    config = _config()
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0014_has_dates")
-        connection.rollback()
-        connection.execute(text(ROWS))
-        connection.commit()
-    migrate(database_url)
+    _upgrade(engine, database_url, "0014_has_dates", ROWS)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT * FROM forecasts")).all() == []
         kept = text("SELECT job, min(period), max(period), count(*) FROM job_runs GROUP BY job ORDER BY job")
@@ -46,3 +36,58 @@ def test_the_pace_of_the_last_closed_day_is_due_once_forecasts_have_it(
         ]
     due = due_projections(session_factory)
     assert [(work.tenant.name, work.chunk) for work in due] == [("default", chunk) for chunk in range(CHUNKS)]
+
+
+MESSAGES = """
+    INSERT INTO tenants (tenant, time_zone, created_at) VALUES ('default', 'UTC', '2026-01-01');
+    INSERT INTO goals (tenant, goal_id, user_id, name, type, tracking, currency, target_minor, start_minor,
+            finish_minor, start_date, status, final_at, reached_at, acted_at, created_at, updated_at)
+        SELECT 'default', 'goal_' || status, 'u', 'Trip', 'savings', 'change', 'USD', 100, 0, 100, '2026-01-01', status,
+            final_at, reached_at, '2026-01-01', '2026-01-01', '2026-01-01'
+        FROM (VALUES ('active', NULL::timestamptz, NULL::timestamptz),
+            ('completed', '2026-03-02', '2026-03-01')) AS g(status, final_at, reached_at);
+    INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
+        SELECT 'default', type || ':' || goal || ':' || minor, type, goal,
+            '{"goal_id":"' || goal || '","user_id":"u","target_amount":1.10,"reached_at":"2026-03-01T09:00:00Z"}', at
+        FROM (VALUES ('goal.reached', 'goal_completed', 90, timestamptz '2026-03-01'),
+            ('goal.reached', 'goal_completed', 100, '2026-03-02'),
+            ('milestone.reached', 'goal_active', 50, '2026-03-03'),
+            ('milestone.reached', 'goal_deleted', 50, '2026-03-04')) AS m(type, goal, minor, at)"""
+
+
+def test_messages_of_before_are_historical(engine: Engine, database_url: str) -> None:
+    """They get numbers and the form of all others; those of deleted goals go; what is completed can be withdrawn."""
+    _upgrade(engine, database_url, "0016_pace", MESSAGES)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT message_id, historical, payload, user_id FROM outbox ORDER BY 1")).all()
+        counts = connection.execute(text("SELECT subject, times, holds FROM message_counts ORDER BY 1")).all()
+    assert [row[0] for row in found] == [
+        "goal.reached:goal_completed:1",
+        "goal.reached:goal_completed:2",
+        "milestone.reached:goal_active:50:1",
+    ]
+    assert {(row[1], row[3]) for row in found} == {(True, "u")}
+    assert found[0][2] == (
+        '{"type":"goal.reached","timestamp":"2026-03-01T09:00:00Z","data":{"type":"savings",'
+        '"goal_id":"goal_completed","user_id":"u","target_amount":1.10,"reached_at":"2026-03-01T09:00:00Z"}}'
+    )
+    assert counts == [
+        ("goal.completed:goal_completed", 1, True),
+        ("goal.reached:goal_completed", 2, True),
+        ("milestone.reached:goal_active:50", 1, True),
+    ]
+
+
+def _upgrade(engine: Engine, database_url: str, revision: str, rows: str) -> None:
+    """Make the database anew at a revision, put rows in it, and migrate it."""
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    config = _config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.rollback()
+        connection.exec_driver_sql(rows)
+        connection.commit()
+    migrate(database_url)

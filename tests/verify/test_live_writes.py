@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from core.jobs.snapshot import run_snapshot
 from core.store.driver import Sql
-from core.store.outbox import forget_messages
+from core.store.outbox import forget_messages, position_at
 from core.store.tenants import Tenant
 from core.verify.verify import Progress, verify
 from tests.verify.conftest import Filled
@@ -116,9 +116,9 @@ def test_messages_dropped_while_it_runs_raise_no_alarm(filled: Filled) -> None:
         marked = Sql("UPDATE milestones SET marked_at = :at WHERE reached_at IS NOT NULL RETURNING 1").rows(
             session, {"at": marked_at}
         )
-        Sql("""UPDATE outbox o SET created_at = :at, position = n
+        Sql("""UPDATE outbox o SET created_at = :at, position = :since + n
             FROM (SELECT message_id, row_number() OVER () AS n FROM outbox) r WHERE r.message_id = o.message_id""").run(
-            session, {"at": marked_at}
+            session, {"at": marked_at, "since": position_at(marked_at)}
         )
     dropped: list[int] = []
 

@@ -143,7 +143,7 @@ def check_milestones(
         name = f"{each.row['tenant']} {{}}.reached:{each.row['goal_id']}:{{}}"
         expected |= {name.format("milestone", amount): 1 for amount in stored_as_reached}
         if each.row["reached_at"] is not None:
-            expected[name.format("goal", each.row["target_minor"])] = 1
+            expected[f"{each.row['tenant']} goal.reached:{each.row['goal_id']}"] = 1
     verdict.record("milestones", checked, rows)
     stored: dict[str, object] = _not_withdrawn(evidence["outbox"])
     verdict.compare("one message when reached", expected, stored)
