@@ -3,7 +3,10 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
+import simplejson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,6 +26,18 @@ class CannotUnseal(SecretsUnreadable):
         super().__init__(
             "a secret cannot be opened: it was sealed with another MILEPOST_SECRETS_KEY than this process has"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One secret in clear, valid until `until`; None: until it is rotated."""
+
+    text: str = field(repr=False)
+    until: datetime | None = None
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether it is still valid at a moment."""
+        return self.until is None or now < self.until
 
 
 class Sealer:
@@ -47,6 +62,16 @@ class Sealer:
             return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], row.encode())
         except (InvalidTag, ValueError):
             raise CannotUnseal from None
+
+    def seal_all(self, secrets: Sequence[Secret], row: str) -> bytes:
+        """All secrets of a row in one sealed text."""
+        rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in secrets]
+        return self.seal(simplejson.dumps(rows).encode(), row)
+
+    def open_all(self, sealed: bytes, row: str) -> list[Secret]:
+        """What `seal_all` sealed, in clear; raises CannotUnseal."""
+        rows = simplejson.loads(self.open(sealed, row))
+        return [Secret(text, None if until is None else datetime.fromisoformat(until)) for text, until in rows]
 
 
 def _derived(key: str) -> bytes:

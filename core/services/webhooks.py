@@ -6,16 +6,14 @@ have them in clear leave them out of their representation.
 
 import secrets as randomness
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-
-import simplejson
 
 from core.errors import Conflict, InvalidField, NotFound, SecretsUnreadable
 from core.goals.goal import NAME_LONGEST, check_text
 from core.providers.provider import Scheme
 from core.providers.registry import scheme_of
-from core.providers.sealing import Sealer
+from core.providers.sealing import Sealer, Secret
 from core.services.inputs import is_id
 from core.services.tenants import require_tenant
 from core.settings import SECRETS_KEY_SHORTEST, Settings
@@ -37,18 +35,6 @@ class NoSecretsKey(SecretsUnreadable):
             f"MILEPOST_SECRETS_KEY is not set: give every process the same {SECRETS_KEY_SHORTEST} characters or more, "
             "such as `openssl rand -hex 32` makes"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """One secret in clear, valid until `until`; None: until it is rotated."""
-
-    text: str = field(repr=False)
-    until: datetime | None = None
-
-    def is_good(self, now: datetime) -> bool:
-        """Whether a delivery that is signed with it is still accepted."""
-        return self.until is None or now < self.until
 
 
 def sealer_of(settings: Settings) -> Sealer | None:
@@ -153,15 +139,13 @@ def secrets_of(sealer: Sealer | None, endpoint: Endpoint) -> list[Secret]:
     """The secrets of an endpoint in clear; raises NoSecretsKey and CannotUnseal."""
     if sealer is None:
         raise NoSecretsKey
-    rows = simplejson.loads(sealer.open(endpoint.sealed_secrets, endpoint.row))
-    return [Secret(text, None if until is None else datetime.fromisoformat(until)) for text, until in rows]
+    return sealer.open_all(endpoint.sealed_secrets, endpoint.row)
 
 
 def _sealed(sealer: Sealer | None, endpoint: Endpoint, secrets: Sequence[Secret], now: datetime) -> Endpoint:
     if sealer is None:
         raise NoSecretsKey
-    rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in secrets]
-    sealed = sealer.seal(simplejson.dumps(rows).encode(), endpoint.row)
+    sealed = sealer.seal_all(secrets, endpoint.row)
     return replace(endpoint, sealed_secrets=sealed, secrets=len(secrets), changed_at=now)
 
 
