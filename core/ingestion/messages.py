@@ -30,6 +30,11 @@ class MessageType(StrEnum):
     MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
 
 
+def id_part(message_type: MessageType) -> str:
+    """A type as ids spell it. Receivers sign and verify `id.timestamp.body`, so an id has no full stop."""
+    return message_type.replace(".", "_")
+
+
 class MessageGoal(Protocol):
     """What every message says of a goal."""
 
@@ -123,7 +128,7 @@ def was_known(goal: MessageGoal, sources: Sequence[FundingRow], at: datetime) ->
 
 
 def _subject(message_type: MessageType, goal: MessageGoal) -> str:
-    return f"{message_type}:{goal.goal_id}"
+    return f"{id_part(message_type)}:{goal.goal_id}"
 
 
 def _milestone_subject(goal: MessageGoal, amount_minor: int) -> str:

@@ -18,6 +18,7 @@ _RELAY_NAMESPACE = 0x6D73_6773
 class Message(NamedTuple):
     """A message to be written. `subject` says what happens, and to what; it gets the number of times it has happened.
 
+    It becomes the message's id, so it has no full stop, and no text that others choose.
     `payload` is the body as receivers get it: serialized JSON, which has no control characters.
     """
 
@@ -85,7 +86,7 @@ _WITHDRAW = Sql(
         WHERE o.tenant = g.tenant AND o.message_id = g.withdrawn_id AND o.position IS NULL
         RETURNING o.tenant, o.message_id)
     INSERT INTO outbox (tenant, message_id, {_VALUES}, historical)
-    SELECT g.tenant, concat(g.type, substr(g.subject, strpos(g.subject, ':')), ':', g.times),
+    SELECT g.tenant, concat(replace(g.type, '.', '_'), substr(g.subject, strpos(g.subject, ':')), ':', g.times),
         g.type, g.goal_id, g.user_id, g.payload, g.happened_at, g.created_at, coalesce(o.historical, false)
     FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
     WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)"""
@@ -163,7 +164,7 @@ def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
     """Take back the last message of each of these subjects, if it holds: it is dropped if it was not announced.
 
     If it was, or is not there any more, the message that is given is written, with the number of what it takes back.
-    Its type is that of the subject with `.withdrawn` behind it.
+    Its type is that of the subject with `.withdrawn` behind it; in ids each full stop of a type is an underscore.
     """
     _run(session, _WITHDRAW, messages)
 

@@ -166,7 +166,7 @@ _OUTBOX = f"""
     LEFT JOIN LATERAL (
         SELECT subject, times FROM message_counts
         WHERE tenant = :tenant AND goal_id = m.goal_id
-          AND subject = 'milestone.reached:' || m.goal_id || ':' || m.amount_minor
+          AND subject = 'milestone_reached:' || m.goal_id || ':' || m.amount_minor
         OFFSET 0) AS c ON true
     LEFT JOIN LATERAL (
         SELECT message_id FROM outbox
@@ -175,14 +175,14 @@ _OUTBOX = f"""
     LEFT JOIN LATERAL (
         SELECT message_id FROM outbox
         WHERE tenant = :tenant
-          AND message_id = replace(o.message_id, 'milestone.reached', 'milestone.reached.withdrawn')
+          AND message_id = replace(o.message_id, 'milestone_reached', 'milestone_reached_withdrawn')
         OFFSET 0) AS w ON true
     WHERE m.tenant = :tenant AND {within("m.goal_id")}
     UNION ALL
     SELECT g.goal_id, NULL, 'message of the target', CASE WHEN c.holds THEN 'one' ELSE 'withdrawn' END,
         CASE WHEN g.reached_at IS NULL THEN 'withdrawn' ELSE 'one' END
     FROM goals g JOIN message_counts c ON c.tenant = g.tenant AND c.goal_id = g.goal_id
-        AND c.subject = 'goal.reached:' || g.goal_id
+        AND c.subject = 'goal_reached:' || g.goal_id
     WHERE g.tenant = :tenant AND c.tenant = :tenant AND {within("g.goal_id")} AND {within("c.goal_id")}"""
 
 # A link that began at or after the final moment counts nothing: it ended at its own begin.

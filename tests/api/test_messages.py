@@ -32,7 +32,7 @@ def test_the_feed_goes_on_where_it_was_left(api: TestClient, session_factory: Se
     first = make(api, session_factory)
     page = api.get("/messages", params={"after": empty["next"]}).json()
     [message] = page["messages"]
-    assert message["id"] == f"goal.created:{first}:1"
+    assert message["id"] == f"goal_created:{first}:1"
     assert (message["type"], message["historical"], page["has_more"]) == ("goal.created", False, False)
     assert message["data"] | {"user_id": "user_1", "target_amount": 100.5, "status": "active"} == message["data"]
     assert b'"target_amount":100.50' in api.get("/messages").content
@@ -53,10 +53,10 @@ def test_filters_choose(api: TestClient, session_factory: Sessions) -> None:
     def ids(**query: str) -> list[str]:
         return [each["id"] for each in api.get("/messages", params=query).json()["messages"]]
 
-    assert ids(types="goal.changed,goal.reached") == [f"goal.changed:{first}:1"]
-    assert ids(user_id="user_2") == ids(goal_id=second) == [f"goal.created:{second}:1"]
+    assert ids(types="goal.changed,goal.reached") == [f"goal_changed:{first}:1"]
+    assert ids(user_id="user_2") == ids(goal_id=second) == [f"goal_created:{second}:1"]
     after = api.get("/messages", params={"user_id": "user_2"}).json()["messages"][0]["cursor"]
-    assert ids(after=after) == [f"goal.changed:{first}:1"]
+    assert ids(after=after) == [f"goal_changed:{first}:1"]
 
 
 def test_another_tenant_sees_nothing(client: MakeClient, session_factory: Sessions) -> None:

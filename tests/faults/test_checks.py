@@ -126,7 +126,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             own | {"day": date(2026, 3, 5), "amount_minor": 1_300},
         ],
         "close_rewrites": [],
-        "outbox": [{"tenant": "default", "message_id": "milestone.reached:g:1000:1", "type": "milestone.reached"}],
+        "outbox": [{"tenant": "default", "message_id": "milestone_reached:g:1000:1", "type": "milestone.reached"}],
     }
 
 
@@ -195,7 +195,7 @@ ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
     "a mark has no message": ("one message when reached", lambda r: r["outbox"].pop()),
     "a message has no mark": (
         "one message when reached",
-        lambda r: r["outbox"].append(r["outbox"][0] | {"message_id": "milestone.reached:g:9000:1"}),
+        lambda r: r["outbox"].append(r["outbox"][0] | {"message_id": "milestone_reached:g:9000:1"}),
     ),
     "a link is there twice": ("requests", lambda r: r["links"].append(r["links"][0])),
     "a link is not there": ("requests", lambda r: r["links"].pop()),
@@ -225,7 +225,7 @@ def test_a_mark_by_a_close_that_was_corrected_stays() -> None:
     """The close of a day stood at 95.00 before a late fact took it back: the mark of 90.00 was right then."""
     corrected = rows()
     corrected["milestones"][1].update(reached_at=hours(12))
-    corrected["outbox"].append(corrected["outbox"][0] | {"message_id": "milestone.reached:g:9000:1"})
+    corrected["outbox"].append(corrected["outbox"][0] | {"message_id": "milestone_reached:g:9000:1"})
     corrected["close_rewrites"].append({"tenant": "default", "goal_id": "g", "before_minor": 9_500})
     assert check(Evidence(corrected, READ_AT), a_sent_log(), a_goal()).wrong == []
 

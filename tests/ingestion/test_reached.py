@@ -37,8 +37,8 @@ def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(
         assert (first.reached_at, second.reached_at) == (days[1], days[5])
         sent = Sql("SELECT message_id, type FROM outbox WHERE type LIKE '%.reached' ORDER BY 1").rows(session, {})
         assert sent == [
-            (f"milestone.reached:{goal_id}:10000:1", "milestone.reached"),
-            (f"milestone.reached:{goal_id}:30000:1", "milestone.reached"),
+            (f"milestone_reached:{goal_id}:10000:1", "milestone.reached"),
+            (f"milestone_reached:{goal_id}:30000:1", "milestone.reached"),
         ]
     apply([paid("again", 100_000, now)])
     with session_factory() as session:
@@ -53,7 +53,7 @@ def test_reaching_the_target_sends_one_message(session_factory: Sessions, apply:
         apply([paid(name, minor, now + timedelta(minutes=1))])
     with session_factory() as session:
         sent = Sql("SELECT message_id FROM outbox WHERE type = 'goal.reached'").values(session, {})
-    assert sent == [f"goal.reached:{goal_id}:1"]
+    assert sent == [f"goal_reached:{goal_id}:1"]
 
 
 def test_a_mark_is_not_dated_before_its_link(session_factory: Sessions, apply: Apply, now: datetime) -> None:

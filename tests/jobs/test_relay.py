@@ -53,7 +53,7 @@ def removed(name: str, at: datetime) -> bytes:
 
 
 def a_message(number: int, at: datetime = NOW) -> Message:
-    return Message("default", "g", f"goal.changed:{number}", "goal.changed", "u", "{}", at, at)
+    return Message("default", "g", f"goal_changed:{number}", "goal.changed", "u", "{}", at, at)
 
 
 def test_reached_withdrawn_and_reached_again_are_three(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -332,7 +332,7 @@ def test_positions_are_never_given_twice(session_factory: Sessions, now: datetim
 def test_a_page_looks_at_so_many_messages(session_factory: Sessions, now: datetime) -> None:
     """A filter that few messages pass gives short pages that say that there are more, and misses none."""
     with session_factory.begin() as session:
-        wanted = a_message(9)._replace(goal_id="other", subject="goal.changed:other")
+        wanted = a_message(9)._replace(goal_id="other", subject="goal_changed:other")
         outbox.write_messages(session, [*map(a_message, range(9)), wanted])
     relay(session_factory, now)
     after, found, pages = 0, list[str](), 0
@@ -343,4 +343,4 @@ def test_a_page_looks_at_so_many_messages(session_factory: Sessions, now: dateti
                 session, "default", FeedFilter(goal_id="other"), after=after, limit=5, scanned=4
             )
             found, pages = found + [row.message_id for row in rows], pages + 1
-    assert (found, pages) == (["goal.changed:other:1"], 3)
+    assert (found, pages) == (["goal_changed:other:1"], 3)

@@ -56,8 +56,8 @@ def messages(sessions: Sessions) -> list[int]:
     """The amounts of the milestones about which there is a message that was not withdrawn."""
     with sessions() as session:
         ids = set(Sql("SELECT message_id FROM outbox WHERE type LIKE 'milestone.reached%'").values(session, {}))
-    reached = [each for each in ids if each.startswith("milestone.reached:")]
-    left = [each for each in reached if each.replace("reached", "reached.withdrawn", 1) not in ids]
+    reached = [each for each in ids if each.startswith("milestone_reached:")]
+    left = [each for each in reached if each.replace("reached", "reached_withdrawn", 1) not in ids]
     return sorted(int(each.split(":")[2]) // 100 for each in left)
 
 

@@ -62,9 +62,9 @@ def test_messages_of_before_are_historical(engine: Engine, database_url: str) ->
         found = connection.execute(text("SELECT message_id, historical, payload, user_id FROM outbox ORDER BY 1")).all()
         counts = connection.execute(text("SELECT subject, times, holds FROM message_counts ORDER BY 1")).all()
     assert [row[0] for row in found] == [
-        "goal.reached:goal_completed:1",
-        "goal.reached:goal_completed:2",
-        "milestone.reached:goal_active:50:1",
+        "goal_reached:goal_completed:1",
+        "goal_reached:goal_completed:2",
+        "milestone_reached:goal_active:50:1",
     ]
     assert {(row[1], row[3]) for row in found} == {(True, "u")}
     assert found[0][2] == (
@@ -72,10 +72,35 @@ def test_messages_of_before_are_historical(engine: Engine, database_url: str) ->
         '"goal_id":"goal_completed","user_id":"u","target_amount":1.10,"reached_at":"2026-03-01T09:00:00Z"}}'
     )
     assert counts == [
-        ("goal.completed:goal_completed", 1, True),
-        ("goal.reached:goal_completed", 2, True),
-        ("milestone.reached:goal_active:50", 1, True),
+        ("goal_completed:goal_completed", 1, True),
+        ("goal_reached:goal_completed", 2, True),
+        ("milestone_reached:goal_active:50", 1, True),
     ]
+
+
+IDS = """
+    INSERT INTO tenants (tenant, time_zone, created_at) VALUES ('default', 'UTC', '2026-01-01');
+    INSERT INTO outbox (tenant, message_id, type, goal_id, user_id, payload, happened_at, created_at)
+        SELECT 'default', type || subject, type, 'goal_1', 'u', '{}', '2026-03-01', '2026-03-01'
+        FROM (VALUES ('goal.completed.withdrawn', ':goal_1:1'), ('goal.completed', ':goal_1:1'),
+            ('milestone.reached', ':goal_1:-50:2')) AS m(type, subject);
+    INSERT INTO message_counts (tenant, goal_id, subject, times, holds) VALUES
+        ('default', 'goal_1', 'goal.completed:goal_1', 1, false),
+        ('default', 'goal_1', 'milestone.reached:goal_1:-50', 2, true)"""
+
+
+def test_ids_lose_their_full_stops(engine: Engine, database_url: str) -> None:
+    """What happens again, or is withdrawn, after the upgrade gets the number that follows; types stay as they are."""
+    _upgrade(engine, database_url, "0017_messages", IDS)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT message_id, type FROM outbox ORDER BY 1")).all()
+        counts = connection.execute(text("SELECT subject, times, holds FROM message_counts ORDER BY 1")).all()
+    assert found == [
+        ("goal_completed:goal_1:1", "goal.completed"),
+        ("goal_completed_withdrawn:goal_1:1", "goal.completed.withdrawn"),
+        ("milestone_reached:goal_1:-50:2", "milestone.reached"),
+    ]
+    assert counts == [("goal_completed:goal_1", 1, False), ("milestone_reached:goal_1:-50", 2, True)]
 
 
 def _upgrade(engine: Engine, database_url: str, revision: str, rows: str) -> None:

@@ -140,10 +140,10 @@ def check_milestones(
         reached = stored_as_reached | ({each.finish_minor} if each.row["reached_at"] is not None else set())
         never = _never_reached(reached, each, evidence)
         rows += [f"{each.key}: {amount} is stored as reached and never was" for amount in never]
-        name = f"{each.row['tenant']} {{}}.reached:{each.row['goal_id']}:{{}}"
+        name = f"{each.row['tenant']} {{}}_reached:{each.row['goal_id']}:{{}}"
         expected |= {name.format("milestone", amount): 1 for amount in stored_as_reached}
         if each.row["reached_at"] is not None:
-            expected[f"{each.row['tenant']} goal.reached:{each.row['goal_id']}"] = 1
+            expected[f"{each.row['tenant']} goal_reached:{each.row['goal_id']}"] = 1
     verdict.record("milestones", checked, rows)
     stored: dict[str, object] = _not_withdrawn(evidence["outbox"])
     verdict.compare("one message when reached", expected, stored)
@@ -155,7 +155,7 @@ def _not_withdrawn(messages: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     left: dict[str, int] = {}
     for tenant, message_id in ids:
         type_, _, rest = message_id.partition(":")
-        if type_ in ("milestone.reached", "goal.reached") and (tenant, f"{type_}.withdrawn:{rest}") not in ids:
+        if type_ in ("milestone_reached", "goal_reached") and (tenant, f"{type_}_withdrawn:{rest}") not in ids:
             what = f"{tenant} {message_id.rpartition(':')[0]}"
             left[what] = left.get(what, 0) + 1
     return dict(left)
