@@ -23,10 +23,11 @@ class Message(NamedTuple):
     """
 
     tenant: str
-    goal_id: str
+    # None in a message that is about no goal.
+    goal_id: str | None
     subject: str
     type: str
-    user_id: str
+    user_id: str | None
     payload: str
     happened_at: datetime
     created_at: datetime
@@ -56,38 +57,42 @@ class FeedFilter(NamedTuple):
     goal_id: str | None = None
 
 
-_GIVEN = f"""unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("subjects")},
-        {driver.split("types")}, {driver.split("users")}, {driver.split("payloads")}, :happened, :created, :historical,
-        :thresholds)
-        AS g(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical, threshold_minor)"""
+# A message that is about no goal is counted under the goal id ''.
+_GIVEN = f"""(SELECT *, coalesce(goal_id, '') AS counted_under
+        FROM unnest({driver.split("tenants")}, {driver.split_or_null("goals")}, {driver.split("subjects")},
+            {driver.split("types")}, {driver.split_or_null("users")}, {driver.split("payloads")}, :happened, :created,
+            :historical, :thresholds)
+        AS u(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical, threshold_minor)
+        ) AS g"""
+_COUNTER = "(c.tenant, c.goal_id, c.subject) = (g.tenant, g.counted_under, g.subject)"
 _VALUES = "type, goal_id, user_id, payload, happened_at, created_at"
+_OF_GIVEN = ", ".join(f"g.{column}" for column in _VALUES.split(", "))
 # The rows of the counters are locked in an order, and after their goals.
 _WRITE = Sql(
     f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
     counted AS (
         INSERT INTO message_counts AS c (tenant, goal_id, subject, times, holds)
-        SELECT tenant, goal_id, subject, 1, true FROM g ORDER BY tenant, goal_id, subject
+        SELECT tenant, counted_under, subject, 1, true FROM g ORDER BY tenant, counted_under, subject
         ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true
         RETURNING tenant, goal_id, subject, times)
     INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
-    SELECT tenant, concat(subject, ':', times), {_VALUES}, historical, threshold_minor
-    FROM g JOIN counted USING (tenant, goal_id, subject)"""
+    SELECT g.tenant, concat(g.subject, ':', c.times), {_OF_GIVEN}, g.historical, g.threshold_minor
+    FROM g JOIN counted c ON {_COUNTER}"""
 )
 # What was not announced needs no withdrawal. That of a historical message is historical too.
 _WITHDRAW = Sql(
     f"""WITH g AS MATERIALIZED (
         SELECT g.*, c.times, concat(g.subject, ':', c.times) AS withdrawn_id FROM {_GIVEN}
-        JOIN message_counts c USING (tenant, goal_id, subject) WHERE c.holds),
+        JOIN message_counts c ON {_COUNTER} WHERE c.holds),
     noted AS (
-        UPDATE message_counts c SET holds = false FROM g
-        WHERE (c.tenant, c.goal_id, c.subject) = (g.tenant, g.goal_id, g.subject)),
+        UPDATE message_counts c SET holds = false FROM g WHERE {_COUNTER}),
     dropped AS (
         DELETE FROM outbox o USING g
         WHERE o.tenant = g.tenant AND o.message_id = g.withdrawn_id AND o.position IS NULL
         RETURNING o.tenant, o.message_id)
     INSERT INTO outbox (tenant, message_id, {_VALUES}, historical)
     SELECT g.tenant, concat(replace(g.type, '.', '_'), substr(g.subject, strpos(g.subject, ':')), ':', g.times),
-        g.type, g.goal_id, g.user_id, g.payload, g.happened_at, g.created_at, coalesce(o.historical, false)
+        {_OF_GIVEN}, coalesce(o.historical, false)
     FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
     WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)"""
 )
@@ -174,10 +179,10 @@ def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> None:
         part = messages[start : start + _SENT_AT_ONCE]
         columns = {
             "tenants": driver.joined([message.tenant for message in part]),
-            "goals": driver.joined([message.goal_id for message in part]),
+            "goals": driver.joined_or_null([message.goal_id for message in part]),
             "subjects": driver.joined([message.subject for message in part]),
             "types": driver.joined([message.type for message in part]),
-            "users": driver.joined([message.user_id for message in part]),
+            "users": driver.joined_or_null([message.user_id for message in part]),
             "payloads": driver.joined([message.payload for message in part]),
             "happened": moments([message.happened_at for message in part]),
             "created": moments([message.created_at for message in part]),

@@ -541,6 +541,7 @@ message_counts = Table(
     "message_counts",
     metadata,
     tenant_column(),
+    # '' for messages that are about no goal.
     key_column("goal_id"),
     # What happens, and to what; how often it has, and whether the last time was not withdrawn.
     key_column("subject"),

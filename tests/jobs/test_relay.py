@@ -329,6 +329,26 @@ def test_positions_are_never_given_twice(session_factory: Sessions, now: datetim
     assert seen == sorted(set(seen))
 
 
+def test_messages_without_a_goal_are_counted_and_announced(session_factory: Sessions, now: datetime) -> None:
+    """One alone, several, and beside those of goals; no filter by goal or user finds them, and no goal's end does."""
+    goal_id = goal(session_factory, now)
+    mine = a_message(7)._replace(goal_id=None, user_id=None)
+    with session_factory.begin() as session:
+        outbox.write_messages(session, [mine])
+    with session_factory.begin() as session:
+        outbox.write_messages(session, [mine, a_message(9), a_message(8)._replace(goal_id=None)])
+    relay(session_factory, now)
+    with session_factory.begin() as session:
+        delete_goal(session, DEFAULT, goal_id, now)
+    found = feed(session_factory, FeedFilter(["goal.changed"]))
+    assert [(each.message_id, each.goal_id, each.user_id) for each in found] == [
+        ("goal_changed:7:1", None, None),
+        ("goal_changed:7:2", None, None),
+        ("goal_changed:8:1", None, "u"),
+        ("goal_changed:9:1", "g", "u"),
+    ]
+
+
 def test_a_page_looks_at_so_many_messages(session_factory: Sessions, now: datetime) -> None:
     """A filter that few messages pass gives short pages that say that there are more, and misses none."""
     with session_factory.begin() as session:
