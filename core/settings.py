@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="addresses or networks whose X-Forwarded-For says who calls, with commas between: 10.0.0.0/8"
     )
+    endpoint_http: bool = Field(False, description="endpoints may have http:// addresses, for development")
+    endpoint_networks: str = Field(
+        "",
+        description="networks or addresses, with commas between, that endpoints may have although they are not global: "
+        "10.0.0.0/8",
+    )
     goals_most: int | None = Field(None, ge=1, description="how many goals a tenant may have; unset: any number")
     dead_letters_most: int | None = Field(
         None, ge=1, description="how many dead letters of a tenant may wait while POST /events takes its events"
@@ -136,7 +142,7 @@ class Settings(BaseSettings):
             RateLimit.parse(limit)
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "endpoint_networks")
     @classmethod
     def _check_networks(cls, value: str) -> str:
         for part in _listed(value):
@@ -150,6 +156,11 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[str, ...]:
         """The addresses and networks of proxies whose X-Forwarded-For counts; none unless they are set."""
         return _listed(self.trusted_proxies)
+
+    @property
+    def allowed_networks(self) -> tuple[str, ...]:
+        """The networks and addresses that endpoints may have although they are not global; none unless they are set."""
+        return _listed(self.endpoint_networks)
 
     def limit_of(self, tenant: str) -> RateLimit | None:
         """The rate limit of each key of a tenant; None for no limit."""

@@ -21,6 +21,9 @@ from core.settings import load_settings
         ("MILEPOST_SECRETS_KEY", "one-that-is-as-long-as-it-has-to-be,short"),
         ("MILEPOST_LOG_LEVEL", "LOUD"),
         ("MILEPOST_STREAM_DURABILITY", "maybe"),
+        ("MILEPOST_ENDPOINT_HTTP", "sometimes"),
+        ("MILEPOST_ENDPOINT_NETWORKS", "10.0.0.0/8,10.0.0.0/33"),
+        ("MILEPOST_ENDPOINT_NETWORKS", "10.0.0.1/8"),
         ("MILEPOST_SHARD", "2"),
     ],
 )
