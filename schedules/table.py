@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from core.jobs.deliver import DELIVER
 from core.jobs.due import DUE
 from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, Job
 from core.jobs.project import PROJECT
@@ -50,6 +51,7 @@ JOB_ROWS = (
         "jobs of tenants whose day is over and not closed yet",
     ),
     job_row(RELAY, 1.0, "announces messages, so that the feed has them within moments"),
+    job_row(DELIVER, 1.0, "starts a slice of deliveries where none runs; most of these messages are dropped"),
     job_row(DUE, 60.0, "lets facts count that were dated too far ahead when they arrived, once their time has come"),
     job_row(
         SNAPSHOT,

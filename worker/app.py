@@ -9,12 +9,12 @@ from typing import Any, Literal
 import structlog
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_shutting_down
 from kombu import Queue
 from kombu.transport import redis as redis_transport
 from kombu.transport import virtual
 
-from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, JOB_QUEUE, Parts, jobs
+from core.jobs.job import DELIVERY_QUEUE, DRAIN_QUEUE, DRAIN_TASK, JOB_QUEUE, Parts, jobs
 from core.settings import Settings
 from schedules.table import Clock, schedule
 from worker.context import KEY_PREFIX, WorkerContext, share_the_interpreter, spare_the_collector
@@ -72,6 +72,7 @@ def make_worker_app(settings: Settings) -> Celery:
     context = WorkerContext(settings)
     register_tasks(app, context, jobs())
     _start_children_afresh(app, context)
+    _stop_delivering(app, context)
     return app
 
 
@@ -86,7 +87,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_time_limit": 120,
         "task_soft_time_limit": 90,
-        "task_queues": [Queue(DRAIN_QUEUE), Queue(JOB_QUEUE)],
+        "task_queues": [Queue(DRAIN_QUEUE), Queue(JOB_QUEUE), Queue(DELIVERY_QUEUE)],
         "task_default_queue": JOB_QUEUE,
         "task_routes": _routes(),
         "task_create_missing_queues": False,
@@ -143,6 +144,15 @@ def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
     worker_process_init.connect(forget_connections, weak=False, dispatch_uid=f"milepost.{id(app)}")
 
 
+def _stop_delivering(app: Celery, context: WorkerContext) -> None:
+    """End a slice of deliveries when the worker is asked to stop, which waits for its tasks."""
+
+    def stop(**_: object) -> None:
+        context.stop_delivering()
+
+    worker_shutting_down.connect(stop, weak=False, dispatch_uid=f"milepost.{id(app)}")
+
+
 def log_as_json(level: str) -> None:
     """Set up both structlog and the standard library's logging, which Celery uses."""
     shared: list[structlog.typing.Processor] = [
@@ -176,20 +186,26 @@ def log_as_json(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-Queues = Literal["drains", "jobs"]
+Queues = Literal["drains", "jobs", "deliveries"]
 
 
 def run_worker(settings: Settings, queues: Queues) -> None:
-    """Run the worker of one queue. Drains have a queue of their own, so that no long job delays an event."""
+    """Run the worker of one queue. Drains have a queue of their own, so that no long job delays an event.
+
+    Deliveries too, since receivers may be slow. They have one thread, beside the one that sends, and no process.
+    """
     log_as_json(settings.log_level)
     app = make_worker_app(settings)
-    queue = DRAIN_QUEUE if queues == "drains" else JOB_QUEUE
-    processes = settings.drain_concurrency if queues == "drains" else settings.job_processes
+    queue, pool = {
+        "drains": (DRAIN_QUEUE, [f"--concurrency={settings.drain_concurrency}"]),
+        "jobs": (JOB_QUEUE, [f"--concurrency={settings.job_processes}"]),
+        "deliveries": (DELIVERY_QUEUE, ["--pool=threads", "--concurrency=1"]),
+    }[queues]
     app.worker_main(
         [
             "worker",
             f"--queues={queue}",
-            f"--concurrency={processes}",
+            *pool,
             f"--hostname={queues}@%h",
             "--without-gossip",
             "--without-mingle",

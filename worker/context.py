@@ -1,18 +1,25 @@
 """What a worker process needs: its sessions and its stream, made when first used and never shared across a fork."""
 
+from __future__ import annotations
+
 import gc
 import sys
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import redis
 
 from core.ingestion.drain import ShardDrain
-from core.jobs.job import DRAIN_QUEUE
+from core.jobs.deliver import make_deliverer
+from core.jobs.job import DELIVERY_QUEUE, DRAIN_QUEUE
 from core.settings import Settings
 from core.store.database import Sessions, open_sessions
 from core.store.days import database_now
 from core.stream.stream import EventStream, connect
+
+if TYPE_CHECKING:
+    from core.delivery.deliverer import Deliverer
 
 # The prefix of all keys of Celery, which shares the server with the stream.
 KEY_PREFIX = "milepost:celery:"
@@ -47,9 +54,21 @@ class WorkerContext:
         with self.sessions() as session:
             return database_now(session)
 
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """What delivers messages, with what it has in progress."""
+        return make_deliverer(self.sessions, self.settings)
+
+    def stop_delivering(self) -> None:
+        """Let a slice of deliveries end soon, if one is in progress."""
+        deliverer: Deliverer | None = self.__dict__.get("deliverer")
+        if deliverer is not None:
+            deliverer.stop()
+
     def forget_old_triggers(self) -> None:
-        """Drop all but a few of the messages that start drains: while no drain runs they would pile up."""
-        self.redis.ltrim(f"{KEY_PREFIX}{DRAIN_QUEUE}", 0, TRIGGERS_MOST - 1)
+        """Drop all but a few of the messages that start drains and deliveries: while nobody takes them they pile up."""
+        for queue in (DRAIN_QUEUE, DELIVERY_QUEUE):
+            self.redis.ltrim(f"{KEY_PREFIX}{queue}", 0, TRIGGERS_MOST - 1)
 
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""

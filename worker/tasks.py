@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery
@@ -17,6 +17,9 @@ from core.jobs.job import DRAIN_TASK, Job, Parts
 from core.store.database import Sessions, is_database_trouble
 from core.stream.stream import EventStream
 from worker.context import WorkerContext, utc_now
+
+if TYPE_CHECKING:
+    from core.delivery.deliverer import Deliverer
 
 DRAIN_EXPIRES_S = 1.0
 
@@ -56,7 +59,7 @@ def _register_whole(app: Celery, servers: _TaskServers, job: Job) -> None:
     run = job.scheduled
     assert not isinstance(run, Parts)
 
-    @app.task(name=job.task, shared=False)
+    @app.task(name=job.task, shared=False, acks_late=not job.acked_early)
     def whole() -> int:
         with _servers_may_be_away(job.name) as attempt:
             attempt.result = run(servers)
@@ -106,6 +109,10 @@ class _TaskServers:
     @property
     def stream(self) -> EventStream:
         return self.context.stream
+
+    @property
+    def deliverer(self) -> Deliverer:
+        return self.context.deliverer
 
     def now(self) -> datetime:
         return utc_now()

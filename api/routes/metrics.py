@@ -18,8 +18,9 @@ from api.context import DatabaseAway, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from core.services.metrics import DatabaseStats, ShardStats, StreamStats, read_database_stats, read_stream_stats
+from core.store.endpoints import DisabledReason
 from core.stream.server import StreamServer
-from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainStats
+from core.stream.stats import MICROSECOND_BOUNDS, MILLISECOND_BOUNDS, SIZE_BOUNDS, DeliveryStats, DrainStats
 
 router = Routes(tags=["health"])
 
@@ -101,8 +102,22 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
         "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", stats.dead_letters.items()
     )
     outbox = stats.outbox
-    yield _single("outbox_undelivered", "Messages that are not announced yet.", outbox.messages)
+    yield _single("outbox_unannounced", "Messages that are not in the feed yet.", outbox.messages)
     yield _single("outbox_oldest_age_seconds", "Age of the oldest of them.", _age(outbox.oldest_at, now) or 0)
+    deliveries = stats.deliveries
+    yield _single("deliveries_due", "Deliveries whose time has come, in progress or not.", deliveries.due)
+    yield _single(
+        "deliveries_oldest_due_seconds",
+        "How long the first of them has been due; 0: there is none.",
+        _age(deliveries.oldest_due_at, now) or 0,
+    )
+    yield _gauge(
+        "endpoints_disabled",
+        "Endpoints to which nothing is sent.",
+        "reason",
+        ((reason, deliveries.disabled.get(reason, 0)) for reason in DisabledReason),
+    )
+    yield _single("endpoints_failing", "Other endpoints of which the last attempt failed.", deliveries.failing)
     refreshes = stats.refreshes
     yield _gauge(
         "refresh_requests_open",
@@ -142,6 +157,7 @@ def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
     if stats.shards:
         yield from _shard_families(stats.shards, now)
     yield from _drain_families({str(shard): drains for shard, drains in stats.drains.items()}, now)
+    yield from _delivery_families(stats.deliveries)
 
 
 class _Page(Collector):
@@ -252,6 +268,21 @@ def _drain_families(drains: Mapping[str, DrainStats], now: datetime) -> Iterator
         buckets = _buckets(MICROSECOND_BOUNDS, _MICROSECONDS, stats.durations, stats.batches)
         seconds.add_metric([shard], buckets, stats.microseconds / _MICROSECONDS)
     yield from (sizes, seconds)
+
+
+def _delivery_families(stats: DeliveryStats) -> Iterator[Metric]:
+    attempts = CounterMetricFamily(
+        "milepost_delivery_attempts",
+        "Attempts to deliver a message, by what the endpoint answered.",
+        labels=["outcome"],
+    )
+    for outcome, number in stats.outcomes.items():
+        attempts.add_metric([outcome], number)
+    yield attempts
+    seconds = HistogramMetricFamily("milepost_delivery_seconds", "How long an attempt took.")
+    buckets = _buckets(MILLISECOND_BOUNDS, 1_000, stats.durations, sum(stats.outcomes.values()))
+    seconds.add_metric([], buckets, stats.milliseconds / 1_000)
+    yield seconds
 
 
 def _buckets(bounds: Sequence[int], unit: int, counts: Sequence[int], all: int) -> list[tuple[str, float]]:

@@ -28,6 +28,8 @@ class MessageType(StrEnum):
     GOAL_COMPLETED_WITHDRAWN = "goal.completed.withdrawn"
     MILESTONE_REACHED = "milestone.reached"
     MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
+    ENDPOINT_PING = "endpoint.ping"
+    ENDPOINT_DISABLED = "endpoint.disabled"
 
 
 def id_part(message_type: MessageType) -> str:
@@ -172,3 +174,26 @@ def _message(
     }
     payload = _encode({"type": message_type, "timestamp": _utc(happened_at), "data": data}).decode()
     return Message(goal.tenant, goal.goal_id, subject, message_type, goal.user_id, payload, happened_at, now)
+
+
+def endpoint_ping(tenant: str, endpoint_id: str, description: str | None, now: datetime) -> Message:
+    """A request asked for a test of an endpoint."""
+    about = {"endpoint_id": endpoint_id, "description": description}
+    return _about_endpoint(tenant, endpoint_id, MessageType.ENDPOINT_PING, about, now)
+
+
+def endpoint_disabled(
+    tenant: str, endpoint_id: str, url: str, reason: str, failing_since: datetime | None, now: datetime
+) -> Message:
+    """An endpoint was disabled, since it is gone or failed for too long."""
+    since = None if failing_since is None else _utc(failing_since)
+    about = {"endpoint_id": endpoint_id, "url": url, "reason": reason, "failing_since": since}
+    return _about_endpoint(tenant, endpoint_id, MessageType.ENDPOINT_DISABLED, about, now)
+
+
+def _about_endpoint(
+    tenant: str, endpoint_id: str, message_type: MessageType, about: Mapping[str, object], now: datetime
+) -> Message:
+    subject = f"{message_type.replace('.', '_')}:{endpoint_id}"
+    payload = _encode({"type": message_type, "timestamp": _utc(now), "data": about}).decode()
+    return Message(tenant, None, subject, message_type, None, payload, now, now)

@@ -13,14 +13,19 @@ from functools import cache
 from importlib import import_module
 from operator import attrgetter
 from pkgutil import iter_modules
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from core.settings import Settings
 from core.store.database import Sessions
 from core.stream.stream import EventStream
+
+if TYPE_CHECKING:
+    from core.delivery.deliverer import Deliverer
 
 DRAIN_TASK = "milepost.apply_events"
 DRAIN_QUEUE = "milepost.drains"
 JOB_QUEUE = "milepost.jobs"
+DELIVERY_QUEUE = "milepost.deliveries"
 
 TIME_SLICE_S = 60.0
 """How long a part of a job may work before it stops, to let others work, and is sent again."""
@@ -37,6 +42,7 @@ class WholeRun:
 
     sessions: Sessions
     stream: EventStream
+    settings: Settings
     now: datetime
     through: date | None
     on_progress: Say
@@ -52,6 +58,10 @@ class Servers(Protocol):
     @property
     def stream(self) -> EventStream:
         """The stream of events."""
+
+    @property
+    def deliverer(self) -> Deliverer:
+        """What delivers messages, with what it has in progress."""
 
     def now(self) -> datetime:
         """The clock of the worker's process."""
@@ -105,6 +115,7 @@ class Job:
     A message that starts the job or a part of it is dropped once it is `expires_s` old. If no run was noted for
     `quiet_after`, something is wrong; it is None for a job that notes no runs. A job that `is_for_each_tenant` notes a
     run for each tenant, any other under the tenant `default`. Runs of an audit say how many `violations` they found.
+    A message is `acked_early`, before it is run, if nothing is lost with it: the next one comes soon.
     """
 
     name: str
@@ -116,6 +127,7 @@ class Job:
     quiet_after: timedelta | None = NIGHTLY_QUIET
     is_for_each_tenant: bool = True
     is_audit: bool = False
+    acked_early: bool = False
 
     @property
     def task(self) -> str:

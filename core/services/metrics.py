@@ -14,7 +14,7 @@ from core.store import monitoring
 from core.store.driver import Session
 from core.store.positions import Position, read_positions
 from core.stream.server import StreamServer, ask_stream_server, raising_stream_unavailable
-from core.stream.stats import DrainStats, read_drain_stats
+from core.stream.stats import DeliveryStats, DrainStats, read_delivery_stats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus
 
 QUIET_S = 30.0
@@ -62,6 +62,7 @@ class DatabaseStats:
 
     dead_letters: dict[str, int]
     outbox: monitoring.OutboxBacklog
+    deliveries: monitoring.DeliveryBacklog
     refreshes: monitoring.OpenRefreshes
     waiting_facts: monitoring.WaitingFacts
     days_behind: tuple[int, ...]
@@ -87,6 +88,7 @@ class StreamStats:
     server: StreamServer
     shards: tuple[ShardStats, ...]
     drains: Mapping[int, DrainStats]
+    deliveries: DeliveryStats
 
 
 def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
@@ -101,6 +103,7 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
     return DatabaseStats(
         dead_letters=monitoring.waiting_dead_letters(session),
         outbox=monitoring.outbox_backlog(session),
+        deliveries=monitoring.delivery_backlog(session, now),
         refreshes=monitoring.open_refreshes(session),
         waiting_facts=monitoring.waiting_facts(session),
         days_behind=tuple(sorted(behind, reverse=True)),
@@ -118,6 +121,7 @@ def read_stream_stats(
     try:
         with raising_stream_unavailable():
             drains = read_drain_stats(client, stream.existing_shards())
+            deliveries = read_delivery_stats(client)
         statuses = [] if positions is None else stream.status(positions)
         server = ask_stream_server(client)
     except StreamUnavailable:
@@ -127,7 +131,7 @@ def read_stream_stats(
         for status in statuses
         if status.shard in drains
     )
-    return StreamStats(server, tuple(shards), drains)
+    return StreamStats(server, tuple(shards), drains, deliveries)
 
 
 def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bool:
@@ -140,6 +144,11 @@ def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bo
 def is_overdue(facts: monitoring.WaitingFacts, now: datetime) -> bool:
     """Whether a fact should have counted for minutes and does not."""
     return facts.next_at is not None and now - facts.next_at > OVERDUE
+
+
+def is_delivery_late(deliveries: monitoring.DeliveryBacklog, now: datetime) -> bool:
+    """Whether a delivery should have been tried minutes ago and was not."""
+    return deliveries.oldest_due_at is not None and now - deliveries.oldest_due_at > OVERDUE
 
 
 def days_behind(tenant: monitoring.ClosedDays, now: datetime) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking
 from core.goals.projection import Pace, completion_date, projection_of
+from core.store.deliveries import ready_endpoints
 from core.store.driver import Session, Sql
 from core.store.tenants import DEFAULT
 
@@ -27,6 +28,19 @@ class OutboxBacklog:
 
     messages: int
     oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryBacklog:
+    """How many deliveries are due (COUNTED_MOST at most), since when the first of them, and endpoints in trouble.
+
+    `disabled`: by reason, how many endpoints are disabled. `failing`: of how many others the last attempt failed.
+    """
+
+    due: int
+    oldest_due_at: datetime | None
+    disabled: dict[str, int]
+    failing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,9 @@ _OLDEST_MESSAGE = Sql(
     """SELECT min(o.created_at) FROM tenants t CROSS JOIN LATERAL (
         SELECT created_at FROM outbox WHERE tenant = t.tenant AND position IS NULL ORDER BY created_at LIMIT 1) o"""
 )
+_COUNT_DUE = Sql("SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE due_at <= :now LIMIT :most) AS due")
+_DISABLED = Sql("SELECT disabled_reason, count(*) FROM endpoints WHERE NOT enabled GROUP BY disabled_reason")
+_COUNT_FAILING = Sql("SELECT count(*) FROM endpoints WHERE enabled AND failing_since IS NOT NULL")
 _OPEN_REFRESHES = Sql(
     """SELECT provider, count(*) FROM (
         SELECT provider FROM refresh_requests WHERE done_count < count LIMIT :most) AS open
@@ -226,6 +243,17 @@ def outbox_backlog(session: Session) -> OutboxBacklog:
     """The messages that wait to be announced."""
     messages = _WAITING_MESSAGES.value(session, {"most": COUNTED_MOST})
     return OutboxBacklog(messages, _OLDEST_MESSAGE.value(session, {}) if messages else None)
+
+
+def delivery_backlog(session: Session, now: datetime) -> DeliveryBacklog:
+    """The deliveries that are due now, and the endpoints that get nothing or fail."""
+    due = [each.at for each in ready_endpoints(session) if each.at <= now]
+    return DeliveryBacklog(
+        _COUNT_DUE.value(session, {"now": now, "most": COUNTED_MOST}),
+        min(due, default=None),
+        {row[0]: row[1] for row in _DISABLED.rows(session, {})},
+        _COUNT_FAILING.value(session, {}),
+    )
 
 
 def open_refreshes(session: Session) -> OpenRefreshes:

@@ -13,6 +13,8 @@ from core.store.driver import Session, Sql, bools, int8s, moments
 # The longest payloads have about 26 kB, and Postgres accepts a parameter of up to a gigabyte.
 _SENT_AT_ONCE = 5_000
 _RELAY_NAMESPACE = 0x6D73_6773
+OUTBOX_CHANNEL = "milepost_outbox"
+"""The channel of NOTIFY on which it is said that there are messages to announce."""
 
 
 class Message(NamedTuple):
@@ -65,6 +67,8 @@ _GIVEN = f"""(SELECT *, coalesce(goal_id, '') AS counted_under
         AS u(tenant, goal_id, subject, type, user_id, payload, happened_at, created_at, historical, threshold_minor)
         ) AS g"""
 _COUNTER = "(c.tenant, c.goal_id, c.subject) = (g.tenant, g.counted_under, g.subject)"
+# Whoever listens for it announces the messages once this transaction is committed.
+_NOTIFY = f"(SELECT pg_notify('{OUTBOX_CHANNEL}', '')) notified"
 _VALUES = "type, goal_id, user_id, payload, happened_at, created_at"
 _OF_GIVEN = ", ".join(f"g.{column}" for column in _VALUES.split(", "))
 # The rows of the counters are locked in an order, and after their goals.
@@ -74,10 +78,13 @@ _WRITE = Sql(
         INSERT INTO message_counts AS c (tenant, goal_id, subject, times, holds)
         SELECT tenant, counted_under, subject, 1, true FROM g ORDER BY tenant, counted_under, subject
         ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true
-        RETURNING tenant, goal_id, subject, times)
-    INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
-    SELECT g.tenant, concat(g.subject, ':', c.times), {_OF_GIVEN}, g.historical, g.threshold_minor
-    FROM g JOIN counted c ON {_COUNTER}"""
+        RETURNING tenant, goal_id, subject, times),
+    written AS (
+        INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
+        SELECT g.tenant, concat(g.subject, ':', c.times), {_OF_GIVEN}, g.historical, g.threshold_minor
+        FROM g JOIN counted c ON {_COUNTER}
+        RETURNING message_id)
+    SELECT message_id FROM written, {_NOTIFY}"""
 )
 # What was not announced needs no withdrawal. That of a historical message is historical too.
 _WITHDRAW = Sql(
@@ -89,12 +96,15 @@ _WITHDRAW = Sql(
     dropped AS (
         DELETE FROM outbox o USING g
         WHERE o.tenant = g.tenant AND o.message_id = g.withdrawn_id AND o.position IS NULL
-        RETURNING o.tenant, o.message_id)
-    INSERT INTO outbox (tenant, message_id, {_VALUES}, historical)
-    SELECT g.tenant, concat(replace(g.type, '.', '_'), substr(g.subject, strpos(g.subject, ':')), ':', g.times),
-        {_OF_GIVEN}, coalesce(o.historical, false)
-    FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
-    WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)"""
+        RETURNING o.tenant, o.message_id),
+    written AS (
+        INSERT INTO outbox (tenant, message_id, {_VALUES}, historical)
+        SELECT g.tenant, concat(replace(g.type, '.', '_'), substr(g.subject, strpos(g.subject, ':')), ':', g.times),
+            {_OF_GIVEN}, coalesce(o.historical, false)
+        FROM g LEFT JOIN outbox o ON o.tenant = g.tenant AND o.message_id = g.withdrawn_id
+        WHERE NOT EXISTS (SELECT FROM dropped d WHERE d.tenant = g.tenant AND d.message_id = g.withdrawn_id)
+        RETURNING message_id)
+    SELECT message_id FROM written, {_NOTIFY}"""
 )
 _IS_OLD = "(o.historical OR o.happened_at < o.created_at - t.announce_within_s * interval '1 second')"
 # That something was reached is announced while the amount is there, or once all facts of its day are in a close, which
@@ -126,9 +136,18 @@ _ANNOUNCE = Sql(
         SELECT message_id, is_old, row_number() OVER (ORDER BY created_at, message_id)
             + greatest((SELECT max(position) FROM outbox WHERE tenant = :tenant),
                 (SELECT messages_from FROM tenants WHERE tenant = :tenant), :clock_us) AS position
-        FROM due)
-    UPDATE outbox o SET position = p.position, historical = p.is_old
-    FROM placed p WHERE o.tenant = :tenant AND o.message_id = p.message_id"""
+        FROM due),
+    announced AS (
+        UPDATE outbox o SET position = p.position, historical = p.is_old
+        FROM placed p WHERE o.tenant = :tenant AND o.message_id = p.message_id
+        RETURNING o.message_id, o.type, o.historical),
+    to_deliver AS (
+        INSERT INTO deliveries (tenant, endpoint_id, message_id, due_at)
+        SELECT e.tenant, e.endpoint_id, a.message_id, :now
+        FROM announced a JOIN endpoints e ON e.tenant = :tenant AND e.enabled AND NOT a.historical
+            AND CASE a.type WHEN 'endpoint.ping' THEN e.endpoint_id = split_part(a.message_id, ':', 2)
+                ELSE e.types IS NULL OR a.type = ANY(e.types) END)
+    SELECT count(*) FROM announced"""
 )
 _LISTED = "message_id, type, goal_id, user_id, payload, created_at, historical, position"
 _SCANNED = Sql(
@@ -151,7 +170,10 @@ _FORGET = Sql(
                 SELECT tenant, message_id FROM outbox
                 WHERE tenant = t.tenant AND position < :before ORDER BY position LIMIT :most) o
             LIMIT :most)
-        RETURNING tenant, position),
+        RETURNING tenant, message_id, position),
+    not_delivered AS (
+        DELETE FROM deliveries WHERE (tenant, endpoint_id, message_id) IN (
+            SELECT f.tenant, e.endpoint_id, f.message_id FROM forgotten f JOIN endpoints e USING (tenant))),
     noted AS (
         UPDATE tenants t SET messages_from = greatest(t.messages_from, f.position)
         FROM (SELECT tenant, max(position) AS position FROM forgotten GROUP BY tenant) f
@@ -160,9 +182,12 @@ _FORGET = Sql(
 )
 
 
-def write_messages(session: Session, messages: Sequence[Message]) -> None:
-    """Write messages about what has happened, each with the next number of its subject; the goals are locked."""
-    _run(session, _WRITE, messages)
+def write_messages(session: Session, messages: Sequence[Message]) -> list[str]:
+    """Write messages about what has happened, each with the next number of its subject; the goals are locked.
+
+    Returns their ids, in no order.
+    """
+    return _run(session, _WRITE, messages)
 
 
 def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
@@ -174,7 +199,8 @@ def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
     _run(session, _WITHDRAW, messages)
 
 
-def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> None:
+def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> list[str]:
+    written: list[str] = []
     for start in range(0, len(messages), _SENT_AT_ONCE):
         part = messages[start : start + _SENT_AT_ONCE]
         columns = {
@@ -189,7 +215,8 @@ def _run(session: Session, statement: Sql, messages: Sequence[Message]) -> None:
             "historical": bools([message.is_historical for message in part]),
             "thresholds": int8s([message.threshold_minor for message in part]),
         }
-        statement.run(session, columns)
+        written += statement.values(session, columns)
+    return written
 
 
 def tenants_to_announce(session: Session, now: datetime) -> list[str]:
@@ -200,13 +227,15 @@ def tenants_to_announce(session: Session, now: datetime) -> list[str]:
 def announce(session: Session, tenant: str, now: datetime, most: int) -> int:
     """Give the next positions to at most `most` messages of a tenant that are due; returns to how many.
 
+    What an endpoint takes of them becomes a delivery, unless it is historical.
+
     No other transaction gives positions of this tenant until this one ends; one that tries gives none. So no reader of
     the feed can see a position while a lower one is still to come. What somebody is withdrawing is left for later.
     """
     if not _LOCK_RELAY.value(session, {"namespace": _RELAY_NAMESPACE, "tenant": tenant}):
         return 0
     parameters = {"tenant": tenant, "now": now, "most": most, "clock_us": position_at(now)}
-    return _ANNOUNCE.run(session, parameters)
+    return int(_ANNOUNCE.value(session, parameters))
 
 
 def position_at(moment: datetime) -> int:

@@ -23,7 +23,9 @@ from sqlalchemy import (
 from core.events.currency import SaidBy
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 from core.providers.contracts import Sign
+from core.store.deliveries import DeliveryStatus
 from core.store.due import IS_REPORT_AWAITED
+from core.store.endpoints import DisabledReason
 
 
 def tenant_column() -> Column[str]:
@@ -547,6 +549,83 @@ message_counts = Table(
     key_column("subject"),
     Column("times", BigInteger, nullable=False),
     Column("holds", Boolean, nullable=False),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    tenant_column(),
+    key_column("endpoint_id"),
+    text_column("url", required=True),
+    text_column("description"),
+    # Which types of messages it takes; null: all.
+    Column("types", ARRAY(Text)),
+    # At most so many attempts a second; null: any number.
+    Column("rate", Integer),
+    Column("enabled", Boolean, nullable=False),
+    # Why and when it was disabled, if it is.
+    text_column("disabled_reason"),
+    moment_column("disabled_at"),
+    # The first attempt since the last one that succeeded; null if the last one did.
+    moment_column("failing_since"),
+    # Until when nothing is sent to it: its rate, or it asked for a pause.
+    moment_column("held_until"),
+    # All secrets of the endpoint in one sealed text, and how many they are.
+    Column("sealed_secrets", LargeBinary, nullable=False),
+    Column("secrets", Integer, nullable=False),
+    moment_column("created_at", required=True),
+    moment_column("changed_at", required=True),
+    ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
+    is_one_of("disabled_reason", DisabledReason),
+    CheckConstraint("enabled = (disabled_reason IS NULL) and enabled = (disabled_at IS NULL)", name="disabled"),
+    CheckConstraint("rate > 0", name="rate"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    tenant_column(),
+    key_column("endpoint_id"),
+    key_column("message_id"),
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    # When the next attempt is due; while one is in progress, when it counts as lost. Null unless it is pending.
+    moment_column("due_at"),
+    # Until when the attempt in progress has its answer, or another may begin.
+    moment_column("leased_until"),
+    # How many attempts were begun, and how many have failed since it was last due anew.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    ForeignKeyConstraint(["tenant", "endpoint_id"], ["endpoints.tenant", "endpoints.endpoint_id"], ondelete="CASCADE"),
+    is_one_of("status", DeliveryStatus),
+    CheckConstraint("(status = 'pending') = (due_at IS NOT NULL)", name="due"),
+    # Reader: the job deliver, which goes from one endpoint with pending rows to the next.
+    Index("deliveries_due_idx", "tenant", "endpoint_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    # Reader: the same, which counts what is in progress.
+    Index("deliveries_leased_idx", "tenant", "endpoint_id", postgresql_where=text("leased_until IS NOT NULL")),
+    info=ROOM_FOR_UPDATES,
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    tenant_column(),
+    key_column("endpoint_id"),
+    key_column("message_id"),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    moment_column("at", required=True),
+    # The status of the answer, or why there is none.
+    Column("status", Integer),
+    text_column("error"),
+    Column("latency_ms", Integer, nullable=False),
+    # The first bytes of the answer, as text.
+    text_column("answer", required=True),
+    ForeignKeyConstraint(
+        ["tenant", "endpoint_id", "message_id"],
+        ["deliveries.tenant", "deliveries.endpoint_id", "deliveries.message_id"],
+        ondelete="CASCADE",
+    ),
+    # Reader: the list of an endpoint's attempts, newest first.
+    Index("delivery_attempts_at_idx", "tenant", "endpoint_id", "at", "message_id", "attempt"),
 )
 
 dead_letters = Table(

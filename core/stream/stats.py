@@ -1,10 +1,11 @@
-"""The drains' stats: one hash per shard on the stream server, where every process can read what all drains did.
+"""The stats of drains and deliveries: hashes on the stream server, where every process can read what all have done.
 
 They are only for people and alerts. No code decides by them, so losing them (a flush, another server) costs no more
 than a gap in a chart: they start at zero again, as any counter does.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,48 @@ class DrainStats:
     sizes: tuple[int, ...]
     durations: tuple[int, ...]
     last_commit_at: datetime | None
+
+
+# Upper bounds of the time that an attempt to deliver a message takes, inclusive.
+MILLISECOND_BOUNDS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+OUTCOMES = ("delivered", "refused", "unanswered")
+_DELIVERIES_KEY = "milepost:deliveries"
+_DELIVERY_FIELDS = (*OUTCOMES, "milliseconds", *(f"ms:{bound}" for bound in MILLISECOND_BOUNDS))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStats:
+    """How many attempts had each outcome since the stats started at zero, and how long they took.
+
+    `durations` says how many are at or below each of MILLISECOND_BOUNDS.
+    """
+
+    outcomes: dict[str, int]
+    milliseconds: int
+    durations: tuple[int, ...]
+
+
+def add_delivery_stats(client: redis.Redis, outcomes: Mapping[str, int], latencies_ms: Sequence[int]) -> None:
+    """Add attempts that have ended."""
+    pipeline = client.pipeline(transaction=False)
+    for name, number in outcomes.items():
+        if number:
+            pipeline.hincrby(_DELIVERIES_KEY, name, number)
+    pipeline.hincrby(_DELIVERIES_KEY, "milliseconds", sum(latencies_ms))
+    places = Counter(bisect_left(MILLISECOND_BOUNDS, each) for each in latencies_ms)
+    for place, number in places.items():
+        if place < len(MILLISECOND_BOUNDS):
+            pipeline.hincrby(_DELIVERIES_KEY, f"ms:{MILLISECOND_BOUNDS[place]}", number)
+    pipeline.execute()
+
+
+def read_delivery_stats(client: redis.Redis) -> DeliveryStats:
+    """The stats of all deliveries; raises StreamUnavailable."""
+    with raising_stream_unavailable():
+        reply = cast(list[bytes | None], client.hmget(_DELIVERIES_KEY, _DELIVERY_FIELDS))
+    found = {name: _number(value) for name, value in zip(_DELIVERY_FIELDS, reply, strict=True)}
+    durations = _running_totals(found, "ms", MILLISECOND_BOUNDS)
+    return DeliveryStats({name: found[name] for name in OUTCOMES}, found["milliseconds"], durations)
 
 
 def stats_key(shard: int) -> str:

@@ -87,12 +87,12 @@ def api(
 
 def worker(
     queues: Annotated[
-        Literal["drains", "jobs"],
+        Literal["drains", "jobs", "deliveries"],
         typer.Option(help="Which tasks to run. Start at least one worker of each, so that drains never wait for jobs."),
     ],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Run tasks: `drains` apply events, `jobs` are all others."""
+    """Run tasks: `drains` apply events, `deliveries` send messages to endpoints, `jobs` are all others."""
     from celery.signals import worker_process_init
 
     from worker.app import run_worker

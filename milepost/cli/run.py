@@ -75,7 +75,9 @@ def _run_job(job: str, through: date | None, data_dir: Path | None) -> Any:
         Console(stderr=True).status(f"{job} ...") as shown,
     ):
         stream = EventStream(client, settings.shards)
-        whole = WholeRun(sessions, stream, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}"))
+        whole = WholeRun(
+            sessions, stream, settings, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}")
+        )
         # The job's log lines must not get between the lines that are printed.
         with redirect_stdout(sys.stderr):
             return JOBS[job].run(whole)

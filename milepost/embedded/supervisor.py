@@ -39,6 +39,7 @@ FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}
 WORKERS: Mapping[str, Sequence[str]] = {
     "worker drains": ["worker", "--queues=drains"],
     "worker jobs": ["worker", "--queues=jobs"],
+    "worker deliveries": ["worker", "--queues=deliveries"],
 }
 _TICK_S = 0.1
 _COMPLAIN_AFTER_S = 60

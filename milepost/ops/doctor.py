@@ -10,11 +10,12 @@ import psycopg
 import redis
 
 from core.errors import MilepostError, SettingsError
-from core.services.metrics import LastRun, is_drain_alive, is_quiet, read_database_stats
+from core.services.metrics import LastRun, is_delivery_late, is_drain_alive, is_quiet, read_database_stats
 from core.settings import Settings, load_settings
 from core.store.database import Sessions, open_sessions
+from core.store.endpoints import DisabledReason
 from core.store.migrate import require_current
-from core.store.monitoring import COUNTED_MOST
+from core.store.monitoring import COUNTED_MOST, DeliveryBacklog
 from core.store.positions import Position, read_positions
 from core.stream.stats import read_drain_stats, shards_waited_on
 from core.stream.stream import EventStream, ShardStatus, connect
@@ -69,6 +70,7 @@ def examine_rows(sessions: Sessions) -> Iterator[Finding]:
     yield _jobs(stats.runs, now)
     yield _days(stats.days_behind)
     yield _dead_letters(stats.dead_letters)
+    yield _deliveries(stats.deliveries, now)
     yield _audit(stats.runs)
 
 
@@ -154,6 +156,23 @@ def _dead_letters(by_code: dict[str, int]) -> Finding:
         f"{total:,}{more} wait: {codes}",
         "run `milepost dead-letters list`, then replay or discard them",
     )
+
+
+def _deliveries(deliveries: DeliveryBacklog, now: datetime) -> Finding:
+    if is_delivery_late(deliveries, now):
+        return problem(
+            "deliveries",
+            f"messages are due since {deliveries.oldest_due_at:%Y-%m-%d %H:%M} UTC and not sent",
+            "run `milepost up`, or `milepost worker --queues=deliveries` and `milepost beat`; see their logs",
+        )
+    unasked = sum(number for reason, number in deliveries.disabled.items() if reason != DisabledReason.REQUEST)
+    if unasked or deliveries.failing:
+        return warning(
+            "deliveries",
+            f"{deliveries.failing:,} endpoints fail, and {unasked:,} were disabled since they failed or are gone",
+            "see `milepost messages endpoints` and `milepost messages attempts`; after a fix, enable and recover them",
+        )
+    return ok("deliveries", f"{deliveries.due:,} are due now")
 
 
 def _audit(runs: Sequence[LastRun]) -> Finding:

@@ -13,6 +13,7 @@ from core.services.metrics import (
     DatabaseStats,
     LastRun,
     days_behind,
+    is_delivery_late,
     is_drain_alive,
     is_overdue,
     read_database_stats,
@@ -119,6 +120,7 @@ def status_as_json(found: Status) -> dict[str, Any]:
         "jobs": None if stats is None else [asdict(run) | {"is_ok": run.is_ok} for run in stats.runs],
         "job_tenants_unseen": None if stats is None else stats.tenants_unseen,
         "outbox": None if stats is None else asdict(stats.outbox),
+        "deliveries": None if stats is None else asdict(stats.deliveries),
         "dead_letters": None if stats is None else stats.dead_letters,
         "accounts_with_difference": None if stats is None else stats.accounts_with_difference,
         "waiting_facts": None if stats is None else asdict(stats.waiting_facts),
@@ -200,6 +202,10 @@ def _wrong_in_database(contents: DatabaseStatus | None, now: datetime) -> list[s
         return []
     violations = violations_of(contents.stats.runs)
     wrong = [f"the last audit found {violations:,} wrong values: {REPAIR}"] if violations else []
+    if is_delivery_late(contents.stats.deliveries, now):
+        wrong.append(
+            "messages are due and not sent: is a worker for deliveries running? `milepost run deliver` sends them"
+        )
     if is_overdue(contents.stats.waiting_facts, now):
         wrong.append("facts are due and do not count: is a worker for drains running? `milepost run due` counts them")
     return wrong

@@ -11,7 +11,7 @@ from rich.text import Text
 from core.goals.goal import GoalType
 from core.goals.money import to_decimal
 from core.services.metrics import LastRun, is_drain_alive
-from core.store.monitoring import COUNTED_MOST, MovedGoal
+from core.store.monitoring import COUNTED_MOST, DeliveryBacklog, MovedGoal
 from core.store.tenants import DEFAULT
 from milepost.ops.status import GOALS_MOST, DatabaseStatus, Status, StreamStatus, percent_of
 
@@ -80,8 +80,17 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("goals", _counted(contents.counts["goals"])),
         ("dead letters", _counted(contents.counts["dead_letters"]) + (f" waiting: {by_code}" if by_code else "")),
         ("outbox", f"{_counted(outbox.messages)} not announced{oldest}"),
+        ("deliveries", _deliveries(contents.stats.deliveries, found.at)),
         ("facts dated ahead", f"{_counted(sum(facts.by_kind.values()))} not due{next_one}"),
     ]
+
+
+def _deliveries(found: DeliveryBacklog, now: datetime) -> str:
+    oldest = (
+        "" if found.oldest_due_at is None else f", the first since {(now - found.oldest_due_at).total_seconds():.0f} s"
+    )
+    disabled = sum(found.disabled.values())
+    return f"{_counted(found.due)} due{oldest}; endpoints failing {found.failing:,}, disabled {disabled:,}"
 
 
 def _differences(accounts: int | None) -> str:

@@ -50,7 +50,7 @@ def test_before_anything_happens_all_is_well(api: TestClient) -> None:
         assert one(stats, "drain_alive", shard=shard) == 1
         assert one(stats, "stream_oldest_age_seconds", shard=shard) == 0
         assert one(stats, "drain_events_total", shard=shard) == 0
-    assert (one(stats, "outbox_undelivered"), one(stats, "stream_aof_last_write_ok")) == (0, 1)
+    assert (one(stats, "outbox_unannounced"), one(stats, "stream_aof_last_write_ok")) == (0, 1)
     assert "drain_last_commit_age_seconds" not in names(stats)
 
 
@@ -109,7 +109,7 @@ def test_unannounced_messages_and_waiting_letters_are_counted(api: TestClient, s
             session, {}
         )
     stats = scrape(api)
-    assert one(stats, "outbox_undelivered") == 2
+    assert one(stats, "outbox_unannounced") == 2
     assert 3600 <= one(stats, "outbox_oldest_age_seconds") < 3700
     assert one(stats, "dead_letters_waiting", code="bad_value") == 1
     assert one(stats, "dead_letters_waiting", code="poison") == 2

@@ -21,7 +21,7 @@ def test_without_the_stream_server_the_rest_is_shown(settings: Settings, new_key
     with elsewhere(settings, new_key("admin"), redis_url=f"redis://127.0.0.1:{free_port()}/0") as client:
         stats = scrape(client)
     assert (one(stats, "up", part="stream"), one(stats, "up", part="database")) == (0, 1)
-    assert "outbox_undelivered" in names(stats)
+    assert "outbox_unannounced" in names(stats)
     assert "drain_alive" not in names(stats)
 
 
@@ -51,7 +51,7 @@ def test_without_the_database_a_known_key_sees_the_rest(client: Any, admit: Call
     assert (one(stats, "up", part="stream"), one(stats, "up", part="database")) == (1, 0)
     assert one(stats, "drain_events_total", shard="0") == 0
     # How far a shard is applied is in the database.
-    assert not {"outbox_undelivered", "drain_alive"} & names(stats)
+    assert not {"outbox_unannounced", "drain_alive"} & names(stats)
     assert unknown.get("/metrics").status_code == 503
     admit(True)
     assert one(scrape(unknown), "up", part="database") == 1

@@ -13,7 +13,7 @@ import pytest
 from core.delivery import sender as module
 from core.delivery.addresses import AddressRules
 from core.delivery.sender import Outcome
-from tests.delivery.receivers import hanging, receiving, saying, send, sending
+from tests.delivery.raw_receivers import hanging, receiving, saying, send, sending
 
 # The first stands for a global address: it is the only one that these rules allow. The receiver is at both.
 GLOBAL, PRIVATE = "127.0.0.1", "127.0.0.2"

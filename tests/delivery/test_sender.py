@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.delivery import sender as module
 from core.delivery.sender import ANSWER_KEPT_BYTES, ANSWER_MOST_BYTES, Outcome, read_retry_after
 from tests.budget import examples
-from tests.delivery.receivers import (
+from tests.delivery.raw_receivers import (
     BODY,
     Answer,
     Request,

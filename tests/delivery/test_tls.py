@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from core.delivery.sender import Outcome
-from tests.delivery.receivers import TLS, Receiver, hanging, receiving, saying, send, sending
+from tests.delivery.raw_receivers import TLS, Receiver, hanging, receiving, saying, send, sending
 
 
 class Authority:

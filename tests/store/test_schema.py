@@ -55,7 +55,7 @@ def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
     with engine.connect() as connection:
         found = {name: tuple(options) for name, options in connection.execute(stored)}
     expected = {table.name: table.info["storage"] for table in metadata.tables.values() if "storage" in table.info}
-    assert found == expected == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
+    assert found == expected == dict.fromkeys(("accounts", "deliveries", "goals", "milestones"), ("fillfactor=80",))
 
 
 def test_a_database_of_before_the_first_release_is_left_as_it_is(

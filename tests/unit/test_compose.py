@@ -26,7 +26,7 @@ SECRETS = {
     "MILEPOST_BOOTSTRAP_KEY": "not-a-secret-but-long-enough",
     "MILEPOST_SECRETS_KEY": "not-a-secret-but-more-than-long-enough",
 }
-OUR_SERVICES = ("migrate", "api", "drains", "jobs", "beat")
+OUR_SERVICES = ("migrate", "api", "drains", "jobs", "deliveries", "beat")
 # The commands that the head of the file gives: the service, and the words for `milepost` there.
 GIVEN = re.findall(r"^#   docker compose exec (?:-T )?(\w+) milepost (.*?)(?: < secret)?$", TEXT, re.MULTILINE)
 
@@ -41,7 +41,7 @@ def test_every_secret_comes_from_outside() -> None:
     """Each variable is required, has no default in the file, and no password is written down."""
     assert set(re.findall(r"\$\{(.*?)\}", TEXT)) == {f"{name}:?" for name in SECRETS}
     values = re.findall(r"^ +\w*(?:PASSWORD|AUTH|KEY): +(\S+)", TEXT, re.MULTILINE)
-    assert len(values) == 4
+    assert len(values) == 5
     assert all(re.fullmatch(r"\$\{\w+:\?\}", value) for value in values)
 
 
@@ -91,9 +91,9 @@ def test_a_first_key_and_a_first_webhook_are_made_as_the_file_says(services: dic
 
 
 def test_only_what_opens_secrets_has_the_key_for_them(services: dict[str, Any]) -> None:
-    """Workers, beat and the migration are not given it."""
+    """The other workers, beat and the migration are not given it."""
     having = [name for name in OUR_SERVICES if "MILEPOST_SECRETS_KEY" in services[name]["environment"]]
-    assert having == ["api"]
+    assert having == ["api", "deliveries"]
 
 
 def test_the_stream_server_is_as_durable_as_the_embedded_one(services: dict[str, Any]) -> None:
