@@ -153,7 +153,7 @@ def _refused_by_core(error: Exception, method: str, places: Mapping[str, str]) -
         case ProviderBodyRefused():
             return _unprocessable_at(["body", *filter(None, [error.where])], error.message, error.code)
         case SecretsUnreadable():
-            return _unavailable("Deliveries cannot be verified", error)
+            return _unavailable("The secrets of webhooks cannot be read", error)
         case StreamUnavailable():
             return _unavailable(f"The event stream is not available: {error}", error)
         case _:

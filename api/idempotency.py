@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from api.bodies import HeaderRefused
 from api.context import RequestContext
 from api.routing import own_address_of
+from core.providers.sealing import Sealer
 from core.services.idempotency import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
 
@@ -51,22 +52,26 @@ class IdempotencyHeader:
         """Whether the request came with a key, valid or not."""
         return bool(self.keys)
 
-    def answer(self, context: RequestContext, raw: bytes, perform: Callable[[], Response]) -> Response:
+    def answer(
+        self, context: RequestContext, raw: bytes, perform: Callable[[], Response], sealer: Sealer | None = None
+    ) -> Response:
         """Carry the request out by `perform` and return its answer, or the answer of the first time it came.
 
         `raw` is the body, which must be the same each time. The key, the change and the answer are written in the
         transaction of the request context: a refusal leaves the key free, and of two requests at once the second waits
-        for the first. Raises HeaderRefused, KeyReused and KeyBusy.
+        for the first. With a `sealer` the answer is stored sealed, since it has a secret. Raises HeaderRefused,
+        KeyReused and KeyBusy, and with a sealer CannotUnseal.
         """
         if not self.has_key:
             return perform()
         request = KeyedRequest(self._key(), self.route, hashlib.sha256(raw).digest())
+        row = f"{context.tenant.name}/idempotency/{request.key}"
         found = find_answer(context.session, context.tenant, request, context.now)
         if found is not None:
-            return _replay(found)
+            return _replay(found if sealer is None else replace(found, body=sealer.open(found.body, row)))
         answer = perform()
         location = answer.headers.get("Location")
-        body = bytes(answer.body)
+        body = bytes(answer.body) if sealer is None else sealer.seal(bytes(answer.body), row)
         keep_answer(context.session, context.tenant, request, status=answer.status_code, location=location, body=body)
         return answer
 

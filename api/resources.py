@@ -4,6 +4,7 @@ from api.hosting import GOAL_ROUTES
 from api.routes import (
     accounts,
     dead_letters,
+    endpoints,
     events,
     history,
     messages,
@@ -21,6 +22,7 @@ RESOURCES = (
     ("/relinks", relinks.router),
     ("/events", Routes.of(events.router, unapplied.router)),
     ("/messages", messages.router),
+    ("/endpoints", endpoints.router),
     ("/dead-letters", dead_letters.router),
     ("/refresh-requests", refresh_requests.router),
     ("/provider-accounts", provider_accounts.router),

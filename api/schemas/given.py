@@ -25,13 +25,18 @@ Percent = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema
 Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(AMOUNT_SCHEMA)]
 
 
-def _query_moment(value: Any) -> datetime:
-    given = _moment_or_day(with_its_plus(value) if isinstance(value, str) else value)
+def _moment(value: Any) -> datetime:
+    given = _moment_or_day(value)
     if isinstance(given, datetime):
         return given
     return datetime(given.year, given.month, given.day, tzinfo=UTC)
 
 
+def _query_moment(value: Any) -> datetime:
+    return _moment(with_its_plus(value) if isinstance(value, str) else value)
+
+
+GivenMoment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema(MOMENT_OR_DAY_SCHEMA)]
 QueryMoment = Annotated[
     datetime, PlainValidator(_query_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]

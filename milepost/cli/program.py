@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "milepost.cli.keys:keys",
     "tenants": "milepost.cli.tenants:tenants",
     "webhooks": "milepost.cli.webhooks:webhooks",
+    "messages": "milepost.cli.messages:messages",
     "latency": "milepost.cli.latency:latency",
 }
 # Commands that only our own processes call; --help does not show them.

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from core.errors import MilepostError
 from core.providers.registry import PROVIDERS, Provider
+from core.services import endpoints
 from core.services.webhooks import (
     OVERLAP,
     add_endpoint,
@@ -64,7 +65,7 @@ def add(
 
     Example: milepost webhooks add teller --secret-file -
     """
-    secret, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    secret, sealer = read_secret_file(secret_file), sealer_of(connected_settings(data_dir))
     with command_session(data_dir) as session:
         endpoint, made = add_endpoint(
             session, sealer, tenant, provider, label, secret, datetime.now(UTC), actor=COMMAND_LINE
@@ -109,7 +110,7 @@ def rotate(
 
     Example: milepost webhooks rotate whe_... --secret-file new-secret --overlap-hours 1
     """
-    secret, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    secret, sealer = read_secret_file(secret_file), sealer_of(connected_settings(data_dir))
     with command_session(data_dir) as session:
         endpoint, made = rotate_secrets(
             session,
@@ -151,11 +152,13 @@ def reseal(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """
     sealer = sealer_of(connected_settings(data_dir))
     with command_session(data_dir) as session:
-        count = reseal_endpoints(session, sealer, datetime.now(UTC), actor=COMMAND_LINE)
+        now = datetime.now(UTC)
+        count = reseal_endpoints(session, sealer, now, actor=COMMAND_LINE)
+        count += endpoints.reseal_endpoints(session, sealer, now, actor=COMMAND_LINE)
     if as_json:
         print_json({"endpoints": count})
     else:
-        print(f"resealed the secrets of {count:,} endpoints")
+        print(f"resealed the secrets of {count:,} addresses and endpoints")
 
 
 def path_of(endpoint: Endpoint) -> str:
@@ -163,7 +166,8 @@ def path_of(endpoint: Endpoint) -> str:
     return f"/webhooks/{endpoint.provider}/{endpoint.endpoint_id}"
 
 
-def _secret(source: str | None) -> str | None:
+def read_secret_file(source: str | None) -> str | None:
+    """The text of a file with a secret, or of standard input for `-`; None if none is named. Raises MilepostError."""
     if source is None:
         return None
     raw = sys.stdin.buffer.read(SECRET_LONGEST_BYTES + 1) if source == "-" else _read_secret(Path(source))

@@ -1,8 +1,9 @@
 """The Python interface for coroutines; milepost.sync, which is generated from it, is the same interface that blocks."""
 
 from milepost.client.accounts import Account, AccountConnection, Allocation, Allocations, LastFact, Relink, Report
-from milepost.client.arguments import GoalChanges, MilestoneChanges
+from milepost.client.arguments import EndpointChanges, GoalChanges, MilestoneChanges
 from milepost.client.dead_letters import DeadLetter, Replayed, WholeDeadLetter
+from milepost.client.endpoints import DeliveryAttempt, Endpoint
 from milepost.client.errors import (
     AllocationExceeded,
     Closed,
@@ -71,6 +72,9 @@ __all__ = [
     "Closed",
     "Conflict",
     "DeadLetter",
+    "DeliveryAttempt",
+    "Endpoint",
+    "EndpointChanges",
     "Exact",
     "Forgotten",
     "FundingSource",

@@ -70,6 +70,16 @@ class MilestoneChanges(TypedDict, total=False):
     target_date: Moment | None
 
 
+class EndpointChanges(TypedDict, total=False):
+    """The arguments of update_endpoint: only what is given changes; None clears the types, description and rate."""
+
+    url: str
+    types: str | Iterable[str] | None
+    description: str | None
+    rate: int | None
+    enabled: bool
+
+
 # What a goal has had since its creation; no other name was ever that of an argument.
 _DETAILS = ("external_id", "metadata", "position", "image_url")
 _FIXED = frozenset({"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"})
@@ -255,6 +265,24 @@ def milestone_changes(given: Mapping[str, Any]) -> dict[str, Any]:
         body["description"] = optional_text("description", body["description"])
     if "target_date" in body:
         body["target_date"] = moment("target_date", body["target_date"])
+    return body
+
+
+def endpoint_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a change of an endpoint; raises TypeError for what is no argument, and InvalidField."""
+    body = dict(given)
+    _refuse_unknown("Endpoints.update_endpoint", body, EndpointChanges)
+    if "url" in body:
+        body["url"] = text("url", body["url"])
+    if body.get("types") is not None:
+        types = body["types"]
+        body["types"] = types.split(",") if isinstance(types, str) else [text("types", each) for each in types]
+    if "description" in body:
+        body["description"] = optional_text("description", body["description"])
+    if body.get("rate") is not None:
+        body["rate"] = whole_number("rate", body["rate"])
+    if "enabled" in body:
+        body["enabled"] = flag("enabled", body["enabled"])
     return body
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.api.conftest import MakeClient
+
 NUL, SURROGATE, NOT_UTF8 = "%00", "%ED%A0%80", "%FF%FE"
 VALUES = [NUL, f"a{NUL}b", SURROGATE, NOT_UTF8, "", "a" * 3_000, "1e400", "9" * 400]
 
@@ -90,7 +92,14 @@ LISTS: dict[str, list[str]] = {
     "/provider-accounts": ["provider-accounts"],
     "/relinks": ["relinks"],
     "/events/unapplied": ["events", "unapplied"],
+    "/endpoints/{endpoint_id}/attempts": ["attempts", "{endpoint_id}"],
 }
+
+
+@pytest.fixture
+def api(client: MakeClient) -> TestClient:
+    """A client that may do all."""
+    return client("admin")
 
 
 @pytest.fixture
@@ -108,10 +117,14 @@ def goal_with_account(api: TestClient, new_goal: Callable[..., str], apply_strea
 @pytest.mark.parametrize("path", LISTS)
 def test_a_forged_cursor_is_no_fault_of_ours(api: TestClient, goal_with_account: str, path: str) -> None:
     """Its seal is of public values, so anybody can make one; what is in it is checked like any other text."""
-    name = [part.format(goal_id=goal_with_account) for part in LISTS[path]]
+    endpoint_id = ""
+    if "endpoint_id" in path:
+        endpoint_id = api.post("/endpoints", json={"url": "https://app.example/"}).json()["id"]
+    ids = {"goal_id": goal_with_account, "endpoint_id": endpoint_id}
+    name = [part.format(**ids) for part in LISTS[path]]
     for position in POSITIONS:
         cursor = forged("default", name, position, {})
-        response = api.get(path.format(goal_id=goal_with_account), params={"cursor": cursor})
+        response = api.get(path.format(**ids), params={"cursor": cursor})
         assert response.status_code in {200, 422}, (position, response.text)
         if "\x00" in position:
             assert response.json()["errors"][0]["loc"] == ["query", "cursor"]

@@ -25,6 +25,8 @@ from tests.api.openapi_text import Spec, followed, operations_of, subschemas
 OPERATION_IDS = {
     *("createGoal", "listGoals", "getGoal", "updateGoal", "deleteGoal", "reopenGoal", "getGoalProgress"),
     "listMessages",
+    *("createEndpoint", "listEndpoints", "getEndpoint", "updateEndpoint", "deleteEndpoint", "rotateSecret"),
+    *("pingEndpoint", "resendMessage", "recoverEndpoint", "listAttempts"),
     *("addMilestone", "listMilestones", "updateMilestone", "deleteMilestone"),
     *("checkMilestones", "getNextMilestone", "getMilestoneProgress"),
     *("linkAccount", "listFunding", "updateAllocation", "removeAccount", "getGoalHistory", "getGoalSnapshots"),

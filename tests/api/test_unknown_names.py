@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.api.conftest import MakeClient
 from tests.api.openapi_text import body_schema, operations_of
 
 GOAL = {"user_id": "u", "name": "Fund", "type": "savings", "target_amount": 100}
 # Those without a key: providers and load balancers add parameters of their own to their addresses.
 LENIENT = ("/health/live", "/webhooks/")
+
+
+@pytest.fixture
+def api(client: MakeClient) -> TestClient:
+    """A client that may do all."""
+    return client("admin")
 
 
 def refused(response: Any) -> list[tuple[list[str], str, str]]:

@@ -152,7 +152,7 @@ def test_the_sealing_key_is_changed(run: Run, monkeypatch: pytest.MonkeyPatch, s
     """With both keys set, reseal leaves nothing that needs the old one."""
     secret = made(run, "add", "mx")["secret"]
     monkeypatch.setenv("MILEPOST_SECRETS_KEY", f"{OTHER},{KEY}")
-    assert run("webhooks", "reseal") == (0, "resealed the secrets of 1 endpoints\n", "")
+    assert run("webhooks", "reseal") == (0, "resealed the secrets of 1 addresses and endpoints\n", "")
     assert stored_secrets(session_factory, Provider.MX, OTHER) == [Secret(secret)]
 
 

@@ -111,6 +111,13 @@ READERS: dict[str, list[str]] = {
     "webhooks rotate": ["whe_1"],
     "webhooks remove": ["whe_1"],
     "webhooks reseal": [],
+    "messages attempts": ["ep_1"],
+    "messages endpoints": [],
+    "messages list": [],
+    "messages ping": ["ep_1"],
+    "messages recover": ["ep_1", "--since", "2026-03-01"],
+    "messages resend": ["ep_1", "m_1"],
+    "messages tail": [],
     "latency": [],
 }
 
