@@ -16,7 +16,7 @@ from api.schemas.rendering import Amount, ExactResponse, Moment, moment
 from api.schemas.values import Currency
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType
-from core.ingestion.messages import MessageType
+from core.messages.types import MessageType
 from core.services.keys import Scope
 from core.services.messages import FeedForgotten, read_messages
 from core.services.pages import PAGE, number_after

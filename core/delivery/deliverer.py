@@ -20,7 +20,7 @@ from core.delivery.sender import Outcome, Sender
 from core.delivery.side_by_side import Parcel, SideBySide
 from core.delivery.signatures import signed_headers
 from core.errors import SecretsUnreadable
-from core.ingestion.messages import endpoint_disabled
+from core.messages.others import endpoint_disabled
 from core.providers.sealing import Sealer
 from core.settings import Settings
 from core.store.database import Sessions, database_url

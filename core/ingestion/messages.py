@@ -1,40 +1,15 @@
-"""Messages for other systems: their types, what each says, and whether it was there before."""
+"""Messages about goals and milestones: what each says, and whether it was there before."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from enum import StrEnum
+from datetime import date, datetime
 from typing import Protocol
-
-import msgspec
 
 from core.goals.goal import GoalType, Span, Tracking
 from core.goals.money import to_decimal
+from core.messages.types import MessageType, body, id_part, utc
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
 from core.store.outbox import Message
-
-# Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class MessageType(StrEnum):
-    """What a message says; `docs/messages.md` has what each follows from."""
-
-    GOAL_CREATED = "goal.created"
-    GOAL_CHANGED = "goal.changed"
-    GOAL_REACHED = "goal.reached"
-    GOAL_REACHED_WITHDRAWN = "goal.reached.withdrawn"
-    GOAL_COMPLETED = "goal.completed"
-    GOAL_COMPLETED_WITHDRAWN = "goal.completed.withdrawn"
-    MILESTONE_REACHED = "milestone.reached"
-    MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
-    ENDPOINT_PING = "endpoint.ping"
-    ENDPOINT_DISABLED = "endpoint.disabled"
-
-
-def id_part(message_type: MessageType) -> str:
-    """A type as ids spell it. Receivers sign and verify `id.timestamp.body`, so an id has no full stop."""
-    return message_type.replace(".", "_")
 
 
 class MessageGoal(Protocol):
@@ -66,7 +41,7 @@ def milestone_reached(
     is_historical: bool,
 ) -> Message:
     """A milestone was reached."""
-    about = {**_milestone(goal, amount_minor), "description": description, "reached_at": _utc(reached_at)}
+    about = {**_milestone(goal, amount_minor), "description": description, "reached_at": utc(reached_at)}
     subject = _milestone_subject(goal, amount_minor)
     message = _message(goal, MessageType.MILESTONE_REACHED, subject, about, reached_at, now)
     return message._replace(is_historical=is_historical, threshold_minor=amount_minor)
@@ -80,7 +55,7 @@ def milestone_withdrawn(goal: MessageGoal, amount_minor: int, now: datetime) -> 
 
 def goal_reached(goal: MessageGoal, reached_at: datetime, now: datetime, *, is_historical: bool) -> Message:
     """A goal has reached its target."""
-    about = {"reached_at": _utc(reached_at)}
+    about = {"reached_at": utc(reached_at)}
     threshold = goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor
     message = _message(goal, MessageType.GOAL_REACHED, _subject(MessageType.GOAL_REACHED, goal), about, reached_at, now)
     return message._replace(is_historical=is_historical, threshold_minor=threshold)
@@ -95,7 +70,7 @@ def goal_withdrawn(goal: MessageGoal, now: datetime) -> Message:
 def goal_completed(goal: GoalRow, now: datetime, *, is_historical: bool = False) -> Message:
     """A goal was completed, by a request or by the close of a day."""
     assert goal.final_at is not None, "a completed goal has a final moment"
-    about = {"completed_at": _utc(goal.final_at), "automatically": goal.auto_completed}
+    about = {"completed_at": utc(goal.final_at), "automatically": goal.auto_completed}
     subject = _subject(MessageType.GOAL_COMPLETED, goal)
     message = _message(goal, MessageType.GOAL_COMPLETED, subject, about, goal.final_at, now)
     return message._replace(is_historical=is_historical)
@@ -147,11 +122,7 @@ def _as_it_is(goal: GoalRow) -> dict[str, object]:
 
 
 def _moment_or_day(value: datetime | date) -> object:
-    return _utc(value) if isinstance(value, datetime) else value
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    return utc(value) if isinstance(value, datetime) else value
 
 
 def _message(
@@ -172,28 +143,5 @@ def _message(
         "currency": goal.currency,
         **about,
     }
-    payload = _encode({"type": message_type, "timestamp": _utc(happened_at), "data": data}).decode()
+    payload = body(message_type, happened_at, data)
     return Message(goal.tenant, goal.goal_id, subject, message_type, goal.user_id, payload, happened_at, now)
-
-
-def endpoint_ping(tenant: str, endpoint_id: str, description: str | None, now: datetime) -> Message:
-    """A request asked for a test of an endpoint."""
-    about = {"endpoint_id": endpoint_id, "description": description}
-    return _about_endpoint(tenant, endpoint_id, MessageType.ENDPOINT_PING, about, now)
-
-
-def endpoint_disabled(
-    tenant: str, endpoint_id: str, url: str, reason: str, failing_since: datetime | None, now: datetime
-) -> Message:
-    """An endpoint was disabled, since it is gone or failed for too long."""
-    since = None if failing_since is None else _utc(failing_since)
-    about = {"endpoint_id": endpoint_id, "url": url, "reason": reason, "failing_since": since}
-    return _about_endpoint(tenant, endpoint_id, MessageType.ENDPOINT_DISABLED, about, now)
-
-
-def _about_endpoint(
-    tenant: str, endpoint_id: str, message_type: MessageType, about: Mapping[str, object], now: datetime
-) -> Message:
-    subject = f"{message_type.replace('.', '_')}:{endpoint_id}"
-    payload = _encode({"type": message_type, "timestamp": _utc(now), "data": about}).decode()
-    return Message(tenant, None, subject, message_type, None, payload, now, now)

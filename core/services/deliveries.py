@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from core.errors import InvalidField, NotFound
+from core.messages.others import refresh_requested
 from core.providers.contracts import Adapted, Context, Refresh
 from core.providers.registry import (
     accounts_named,
@@ -24,6 +25,7 @@ from core.services.provider_accounts import read_known_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
 from core.store import providers as store
 from core.store.driver import Session
+from core.store.outbox import write_messages
 from core.store.providers import Endpoint, OpenPosition, RefreshRow
 from core.store.tenants import Tenant
 
@@ -146,19 +148,25 @@ KEYS_ASKED_MOST = 20
 def record_refreshes(session: Session, tenant: str, provider: str, refreshes: Iterable[Refresh], now: datetime) -> int:
     """Record a refresh request for each thing that a delivery points to, and return how many there are.
 
-    A request that is open already counts once more.
+    A request that is open already counts once more. A message says so each time.
     """
     rows = {row.request_id: row for each in refreshes for row in [_row(tenant, provider, each, now)]}
     # In the order of ids, so that two deliveries with the same pointers wait for each other and do not deadlock.
-    for request_id in sorted(rows):
-        store.ask_refresh(session, rows[request_id])
+    # The counters of messages are locked after them, in the same order.
+    asked = [store.ask_refresh(session, rows[request_id]) for request_id in sorted(rows)]
+    write_messages(session, [refresh_requested(each, now) for each in asked])
     return len(rows)
 
 
 def ask_for_key(session: Session, tenant: str, provider: str, key_id: str, now: datetime) -> None:
-    """Open a refresh request for an unknown verification key that a delivery named, once for each key."""
+    """Open a refresh request for an unknown verification key that a delivery named, once for each key.
+
+    A message says so, unless as many keys are open as may be: else invented ones would fill the feed.
+    """
     refresh = Refresh(key_id, VERIFICATION_KEY, "unknown_key")
-    store.ask_refresh_once(session, _row(tenant, provider, refresh, now), most=KEYS_ASKED_MOST)
+    opened = store.ask_refresh_once(session, _row(tenant, provider, refresh, now), most=KEYS_ASKED_MOST)
+    if opened is not None:
+        write_messages(session, [refresh_requested(opened, now)])
 
 
 def list_open(

@@ -12,7 +12,8 @@ from core.delivery.addresses import AddressRules, check_url
 from core.delivery.signatures import make_secret, read_secret
 from core.errors import Conflict, InvalidField, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
-from core.ingestion.messages import MessageType, endpoint_ping
+from core.messages.others import endpoint_ping
+from core.messages.types import MessageType
 from core.providers.sealing import Sealer, Secret
 from core.services.inputs import UNSET, MaybeUnset, check_id, is_id
 from core.services.messages import KEPT

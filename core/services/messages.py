@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.errors import InvalidField, MilepostError
-from core.ingestion.messages import MessageType
+from core.messages.types import MessageType
 from core.store.driver import Session
 from core.store.outbox import FeedFilter, Listed, all_from, read_feed
 from core.store.tenants import Tenant

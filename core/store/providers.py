@@ -98,19 +98,22 @@ _ASK_REFRESH = Sql(
         reason = excluded.reason,
         requested_at = greatest(r.requested_at, excluded.requested_at),
         opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
-        count = r.count + 1"""
+        count = r.count + 1
+    RETURNING {_REFRESH_COLUMNS}"""
 )
 _ASK_REFRESH_ONCE = Sql(
     f"""WITH given_up AS (
         DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
             SELECT tenant, request_id FROM refresh_requests
             WHERE tenant = :tenant AND kind = :kind AND done_count < count AND request_id <> :request_id
-            ORDER BY requested_at DESC, request_id OFFSET :others_most))
+            ORDER BY requested_at DESC, request_id OFFSET :others_most)
+        RETURNING request_id)
     {_NEW_REFRESH}
     ON CONFLICT (tenant, request_id) DO UPDATE SET
         requested_at = greatest(r.requested_at, excluded.requested_at),
         opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
-        count = CASE WHEN r.done_count < r.count THEN r.count ELSE r.count + 1 END"""
+        count = CASE WHEN r.done_count < r.count THEN r.count ELSE r.count + 1 END
+    RETURNING {_REFRESH_COLUMNS}, (SELECT count(*) FROM given_up)"""
 )
 _LOCK_REFRESH = Sql(
     f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
@@ -169,21 +172,24 @@ def sole_endpoint(session: Session, provider: str) -> list[tuple[Endpoint, Tenan
     return found if len(found) == 1 else []
 
 
-def ask_refresh(session: Session, row: RefreshRow) -> None:
-    """Open a request, or add one to its count.
+def ask_refresh(session: Session, row: RefreshRow) -> RefreshRow:
+    """Open a request, or add one to its count; returns it as it is then.
 
     A transaction calls this in the order of request_id, so that two transactions wait for each other and do not
     deadlock.
     """
-    _ASK_REFRESH.run(session, _named(row))
+    return RefreshRow(*_ASK_REFRESH.one(session, _named(row)))
 
 
-def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
-    """Open a request, or note that one that is open was asked for again.
+def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> RefreshRow | None:
+    """Open a request, or note that one that is open was asked for again; returns what was opened, if there is room.
 
-    About `most` of its kind stay open: those that were asked for last.
+    About `most` of its kind stay open: those that were asked for last. Without room another one was closed for it.
     """
-    _ASK_REFRESH_ONCE.run(session, _named(row) | {"others_most": most - 1})
+    *columns, given_up = _ASK_REFRESH_ONCE.one(session, _named(row) | {"others_most": most - 1})
+    asked = RefreshRow(*columns)
+    # One that was open keeps the moment of the delivery that opened it.
+    return asked if asked.opened_at == row.opened_at and not given_up else None
 
 
 def list_open(

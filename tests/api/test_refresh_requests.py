@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from core.jobs.relay import relay
 from core.jobs.retain import run_retain
 from core.providers.contracts import Refresh
 from core.services.deliveries import (
@@ -165,6 +166,7 @@ def test_pointers_at_once_are_all_counted(session_factory: Sessions, engine: Eng
         thread.join(30)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count FROM refresh_requests")).scalars().all() == [20] * 6
+        assert connection.execute(text("SELECT times FROM message_counts")).scalars().all() == [20] * 6
 
 
 def test_unknown_keys_are_asked_for_once_and_not_without_end(
@@ -206,6 +208,33 @@ def test_what_was_seen_to_goes_after_90_days(session_factory: Sessions, engine: 
     assert run_retain(session_factory, now + timedelta(days=91)).refresh_requests == 1
     with engine.connect() as connection:
         assert connection.execute(text("SELECT done_count FROM refresh_requests")).scalars().all() == [0]
+
+
+def test_each_pointer_is_a_message_of_its_tenant(
+    client: MakeClient, session_factory: Sessions, engine: Engine, now: datetime
+) -> None:
+    """It has what to pull, and the count to give back; a key that is open is told once, and beyond twenty none is."""
+    own, other = client("admin"), client("admin", tenant="acme")
+    point(session_factory, now)
+    point(session_factory, now + SECOND)
+    point(session_factory, now + 2 * SECOND, Refresh("item_2", "transactions", "r"))
+    point(session_factory, now, tenant="acme")
+    relay(session_factory, now + 2 * SECOND)
+    first, again, second = own.get("/messages").json()["messages"]
+    (request,) = [each for each in opened(own) if each["subject"] == "item_1"]
+    assert [each["id"] for each in (first, again)] == [f"refresh_requested:{request['id']}:{n}" for n in (1, 2)]
+    assert (again["type"], again["timestamp"]) == ("refresh.requested", "2026-03-10T12:00:01Z")
+    same = ("provider", "subject", "kind", "reason", "requested_at", "count")
+    assert again["data"] == {"request_id": request["id"], **{name: request[name] for name in same}}
+    assert second["data"]["subject"] == "item_2"
+    assert [each["data"]["count"] for each in other.get("/messages").json()["messages"]] == [1]
+    for number in range(60):
+        with session_factory.begin() as session:
+            ask_for_key(session, "default", "plaid", f"kid.{number // 2}", now + number * MILLISECOND)
+    with engine.connect() as connection:
+        ids = connection.execute(text("SELECT message_id FROM outbox WHERE payload LIKE '%kid.%'")).scalars().all()
+    assert len(ids) == KEYS_ASKED_MOST
+    assert not any("." in each for each in ids)
 
 
 def test_each_act_has_its_scope(client: MakeClient) -> None:

@@ -9,9 +9,9 @@ import pytest
 import simplejson
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
-from core.ingestion.messages import MessageType
 from core.jobs.relay import Relayed, relay
 from core.jobs.snapshot import run_snapshot
+from core.messages.types import MessageType
 from core.services.goals import delete_goal, get_goal, reopen_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.messages import read_messages

@@ -1,0 +1,1 @@
+"""The types of messages and their JSON, and the messages that are about no goal."""

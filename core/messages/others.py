@@ -1,0 +1,46 @@
+"""The messages that are about no goal: what each says, and of what its id is made."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from core.messages.types import MessageType, body, id_part, utc
+from core.store.outbox import Message
+from core.store.providers import RefreshRow
+
+
+def refresh_requested(row: RefreshRow, now: datetime) -> Message:
+    """A provider's webhook says that there is something to pull."""
+    data = {
+        "request_id": row.request_id,
+        "provider": row.provider,
+        "subject": row.subject,
+        "kind": row.kind,
+        "reason": row.reason,
+        "requested_at": utc(row.requested_at),
+        "count": row.count,
+    }
+    return _message(row.tenant, MessageType.REFRESH_REQUESTED, row.request_id, data, row.requested_at, now)
+
+
+def endpoint_ping(tenant: str, endpoint_id: str, description: str | None, now: datetime) -> Message:
+    """A request asked for a test of an endpoint."""
+    data = {"endpoint_id": endpoint_id, "description": description}
+    return _message(tenant, MessageType.ENDPOINT_PING, endpoint_id, data, now, now)
+
+
+def endpoint_disabled(
+    tenant: str, endpoint_id: str, url: str, reason: str, failing_since: datetime | None, now: datetime
+) -> Message:
+    """An endpoint was disabled, since it is gone or failed for too long."""
+    since = None if failing_since is None else utc(failing_since)
+    data = {"endpoint_id": endpoint_id, "url": url, "reason": reason, "failing_since": since}
+    return _message(tenant, MessageType.ENDPOINT_DISABLED, endpoint_id, data, now, now)
+
+
+def _message(
+    tenant: str, message_type: MessageType, name: str, data: Mapping[str, object], happened_at: datetime, now: datetime
+) -> Message:
+    """`name` is what the message is about, as its id has it; it is empty if that is the tenant itself."""
+    subject = f"{id_part(message_type)}:{name}" if name else id_part(message_type)
+    payload = body(message_type, happened_at, data)
+    return Message(tenant, None, subject, message_type, None, payload, happened_at, now)
