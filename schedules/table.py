@@ -48,7 +48,7 @@ JOB_ROWS = (
         SWEEP,
         60.0,
         "removes applied entries from the stream, wakes the drains of shards that a crash left behind, and starts the "
-        "jobs of tenants whose day is over and not closed yet",
+        "jobs of tenants whose day is over and not closed yet; and tells of dead letters",
     ),
     job_row(RELAY, 1.0, "announces messages, so that the feed has them within moments"),
     job_row(DELIVER, 1.0, "starts a slice of deliveries where none runs; most of these messages are dropped"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from core.messages.types import MessageType, body, id_part, utc
+from core.store.dead_letters import WaitingLetters
 from core.store.outbox import Message
 from core.store.providers import RefreshRow
 
@@ -35,6 +36,20 @@ def endpoint_disabled(
     since = None if failing_since is None else utc(failing_since)
     data = {"endpoint_id": endpoint_id, "url": url, "reason": reason, "failing_since": since}
     return _message(tenant, MessageType.ENDPOINT_DISABLED, endpoint_id, data, now, now)
+
+
+def dead_letter_waiting(tenant: str, letters: WaitingLetters, now: datetime) -> Message:
+    """Dead letters of a tenant wait for someone to decide; there is at least one."""
+    data = {
+        "waiting": sum(letters.codes.values()),
+        "codes": letters.codes,
+        "oldest_at": None if letters.oldest_at is None else utc(letters.oldest_at),
+    }
+    return _message(tenant, MessageType.DEAD_LETTER_WAITING, "", data, now, now)
+
+
+DEAD_LETTERS = id_part(MessageType.DEAD_LETTER_WAITING)
+"""The subject of `dead_letter_waiting`, of which each tenant has one."""
 
 
 def _message(

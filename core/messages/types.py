@@ -24,6 +24,7 @@ class MessageType(StrEnum):
     REFRESH_REQUESTED = "refresh.requested"
     ENDPOINT_PING = "endpoint.ping"
     ENDPOINT_DISABLED = "endpoint.disabled"
+    DEAD_LETTER_WAITING = "dead_letter.waiting"
 
 
 def id_part(message_type: MessageType) -> str:

@@ -129,6 +129,14 @@ class UnappliedDeadLetter:
         return "dead_letter" if self.discarded_at is None else "discarded"
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingLetters:
+    """A tenant's waiting dead letters: how many by code, and when the first of them was recorded; None if none is."""
+
+    codes: dict[str, int]
+    oldest_at: datetime | None
+
+
 _COLUMNS = {
     "tenant": driver.TEXT,
     "shard": driver.INT4,
@@ -183,6 +191,17 @@ _COUNT_REPLAYABLE = Sql(
 )
 _MARK_REPLAYED = Sql(f"UPDATE dead_letters SET replayed_at = :now, discarded_at = NULL {_OF_KEY}")
 _MARK_DISCARDED = Sql(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
+_OF_CODES = Sql(
+    f"""SELECT code, count(*), min(recorded_at) FROM dead_letters
+    WHERE tenant = :tenant AND {STATES["waiting"]} GROUP BY code ORDER BY code"""
+)
+_TENANTS_TO_TELL = Sql(
+    f"""SELECT t.tenant FROM tenants t
+    LEFT JOIN message_counts c ON c.tenant = t.tenant AND c.goal_id = '' AND c.subject = :subject
+    WHERE coalesce(c.holds, false) <> EXISTS (
+        SELECT FROM dead_letters d WHERE d.tenant = t.tenant AND {STATES["waiting"]})
+    ORDER BY t.tenant"""
+)
 _FORGET = Sql(
     """DELETE FROM dead_letters WHERE (tenant, shard, entry_id) IN (
         SELECT tenant, shard, entry_id FROM dead_letters
@@ -288,6 +307,20 @@ def page_of_replayable(
         "most": most,
     }
     return [DeadLetterSummary(*row) for row in _REPLAYABLE.rows(session, parameters)]
+
+
+def waiting_letters(session: Session, tenant: str) -> WaitingLetters:
+    """What waits of a tenant."""
+    rows = _OF_CODES.rows(session, {"tenant": tenant})
+    return WaitingLetters({row[0]: row[1] for row in rows}, min((row[2] for row in rows), default=None))
+
+
+def tenants_to_tell(session: Session, subject: str) -> list[str]:
+    """The tenants whose dead letters wait without a message of this subject, and those with one where none waits.
+
+    Two looks into indexes for each tenant.
+    """
+    return [str(name) for name in _TENANTS_TO_TELL.values(session, {"subject": subject})]
 
 
 def mark_replayed(session: Session, key: DeadLetterKey, now: datetime) -> None:

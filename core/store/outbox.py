@@ -72,12 +72,11 @@ _NOTIFY = f"(SELECT pg_notify('{OUTBOX_CHANNEL}', '')) notified"
 _VALUES = "type, goal_id, user_id, payload, happened_at, created_at"
 _OF_GIVEN = ", ".join(f"g.{column}" for column in _VALUES.split(", "))
 # The rows of the counters are locked in an order, and after their goals.
-_WRITE = Sql(
-    f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
+_WRITING = f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
     counted AS (
         INSERT INTO message_counts AS c (tenant, goal_id, subject, times, holds)
         SELECT tenant, counted_under, subject, 1, true FROM g ORDER BY tenant, counted_under, subject
-        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true
+        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true {{}}
         RETURNING tenant, goal_id, subject, times),
     written AS (
         INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
@@ -85,6 +84,12 @@ _WRITE = Sql(
         FROM g JOIN counted c ON {_COUNTER}
         RETURNING message_id)
     SELECT message_id FROM written, {_NOTIFY}"""
+_WRITE = Sql(_WRITING.format(""))
+# Of two transactions that write the same, one waits for the other's counter, and then finds that it holds.
+_WRITE_MISSING = Sql(_WRITING.format("WHERE NOT c.holds"))
+_END = Sql(
+    """UPDATE message_counts SET holds = false
+    WHERE tenant = :tenant AND goal_id = '' AND subject = :subject AND holds"""
 )
 # What was not announced needs no withdrawal. That of a historical message is historical too.
 _WITHDRAW = Sql(
@@ -188,6 +193,16 @@ def write_messages(session: Session, messages: Sequence[Message]) -> list[str]:
     Returns their ids, in no order.
     """
     return _run(session, _WRITE, messages)
+
+
+def write_missing(session: Session, messages: Sequence[Message]) -> int:
+    """Write those of these messages of which the last one of their subject does not hold any more; returns how many."""
+    return len(_run(session, _WRITE_MISSING, messages))
+
+
+def end_message(session: Session, tenant: str, subject: str) -> None:
+    """Note that the last message of a subject, which is about no goal, does not hold any more; no message says so."""
+    _END.run(session, {"tenant": tenant, "subject": subject})
 
 
 def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
