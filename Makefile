@@ -17,7 +17,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations test-clients fuzz check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
+.PHONY: help setup run test properties test-integrations test-clients fuzz check sync-client bench bench-days bench-manager bench-worst bench-banks bench-deliveries berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -100,6 +100,9 @@ bench-worst: setup ## measure what the least usual batches cost (ARGS="--rows 50
 
 bench-banks: setup ## count the amounts that stay wrong as banks give dates only (ARGS="--accounts 100")
 	@exec .venv/bin/python -m benchmarks.banks $(ARGS)
+
+bench-deliveries: setup ## measure how fast messages reach endpoints (ARGS="--messages 20000 --for-s 30")
+	@exec .venv/bin/python -m benchmarks.deliveries $(ARGS)
 
 berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)
