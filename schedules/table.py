@@ -7,6 +7,7 @@ from core.jobs.due import DUE
 from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, Job
 from core.jobs.project import PROJECT
 from core.jobs.relay import RELAY
+from core.jobs.relinks import RELINKS
 from core.jobs.retain import RETAIN
 from core.jobs.snapshot import SNAPSHOT
 from core.jobs.sweep import SWEEP
@@ -63,6 +64,7 @@ JOB_ROWS = (
         Clock(minute=17),
         "stores the projections of tenants whose last day is closed, once for each of their days",
     ),
+    job_row(RELINKS, Clock(minute=22), "tells of accounts that probably go on under a new id, once of each"),
     job_row(
         RETAIN,
         Clock(minute=47),

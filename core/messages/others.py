@@ -1,12 +1,15 @@
 """The messages that are about no goal: what each says, and of what its id is made."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
+from core.goals.money import to_decimal
 from core.messages.types import MessageType, body, id_part, utc
 from core.store.dead_letters import WaitingLetters
 from core.store.outbox import Message
 from core.store.providers import RefreshRow
+from core.store.relinks import Candidate
 
 
 def refresh_requested(row: RefreshRow, now: datetime) -> Message:
@@ -50,6 +53,37 @@ def dead_letter_waiting(tenant: str, letters: WaitingLetters, now: datetime) -> 
 
 DEAD_LETTERS = id_part(MessageType.DEAD_LETTER_WAITING)
 """The subject of `dead_letter_waiting`, of which each tenant has one."""
+
+
+def relink_suspected(tenant: str, pair: Candidate, since: datetime, now: datetime) -> Message:
+    """An account probably goes on under another id, since a moment."""
+    data = {
+        "old_account_id": pair.old_id,
+        "new_account_id": pair.new_id,
+        "user_id": pair.user_id,
+        "kind": pair.kind,
+        "currency": pair.currency,
+        "old_balance": to_decimal(pair.old_minor, pair.currency),
+        "old_as_of": utc(pair.old_as_of),
+        "new_balance": to_decimal(pair.new_minor, pair.currency),
+        "new_as_of": utc(pair.new_as_of),
+        "old_last_time": utc(pair.last_event_at),
+        "new_first_time": utc(pair.first_event_at),
+        "why": "broken" if pair.is_broken else "silent",
+    }
+    name = _pair_name(pair.old_id, pair.new_id)
+    message = _message(tenant, MessageType.ACCOUNT_RELINK_SUSPECTED, name, data, since, now)
+    return message._replace(user_id=pair.user_id)
+
+
+def relink_subject(old_account_id: str, new_account_id: str) -> str:
+    """The subject of `relink_suspected` for a pair."""
+    return f"{id_part(MessageType.ACCOUNT_RELINK_SUSPECTED)}:{_pair_name(old_account_id, new_account_id)}"
+
+
+def _pair_name(old_account_id: str, new_account_id: str) -> str:
+    # The ids of accounts are others' text, and may have full stops.
+    return hashlib.sha256(f"{old_account_id}\x00{new_account_id}".encode()).hexdigest()[:32]
 
 
 def _message(

@@ -25,6 +25,7 @@ class MessageType(StrEnum):
     ENDPOINT_PING = "endpoint.ping"
     ENDPOINT_DISABLED = "endpoint.disabled"
     DEAD_LETTER_WAITING = "dead_letter.waiting"
+    ACCOUNT_RELINK_SUSPECTED = "account.relink.suspected"
 
 
 def id_part(message_type: MessageType) -> str:

@@ -1,27 +1,24 @@
 """Relinks: accounts that probably go on under a new id are offered, and joined, or parted again, at a caller's word."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from core.errors import InvalidField, NotFound
 from core.events.calendar import EARLIEST, local_day
 from core.events.facts import AccountFacts, Rank, attribute_rank, replacement
 from core.events.spans import Described, joins, why_apart
-from core.goals.money import digits
 from core.ingestion.due import apply_facts
+from core.ingestion.relinks import find_probable
+from core.messages.others import relink_subject
 from core.services.accounts import AccountView, get_account
 from core.services.inputs import check_id, is_id, new_id
 from core.services.pages import Page, cut, id_after
-from core.store import relinks as store
 from core.store.account_views import ACCOUNTS_AT_ONCE, account_ids
 from core.store.driver import Session
+from core.store.outbox import rule_out
 from core.store.relinks import Candidate
 from core.store.spans import chains_of, read_spanned
 from core.store.tenants import Tenant, note_operation
-
-SILENT = timedelta(days=2)
-# Two balances are alike if they differ by at most this, or by this share of the greater one.
-_NEAR_MAJOR, _NEAR_PERCENT = 50, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,15 @@ def list_relinks(
 ) -> Page[Candidate]:
     """A page of probable relinks, by the old account's id; raises InvalidField for a bad cursor.
 
-    Both accounts are of one user, kind and currency, and their last balances are alike. Since the first fact of the new
-    one the old one has had none, and it has been silent for two days or its connection is broken. A page looks at a
-    limited number of accounts, so it may be short or empty though there are more, and it has all relinks of an account.
+    `find_probable` has the rule. A page looks at a limited number of accounts, so it may be short or empty though there
+    are more, and it has all relinks of an account.
     """
     after = id_after(cursor)
     if user_id is not None and not is_id(user_id):
         return Page((), None)
     ids = account_ids(session, tenant.name, user_id=user_id, after=after or "", limit=ACCOUNTS_AT_ONCE + 1)
     page = cut(ids, ACCOUNTS_AT_ONCE, lambda id: id)
-    found = [each for each in store.find_candidates(session, tenant.name, page.items, now - SILENT) if _are_alike(each)]
+    found = find_probable(session, tenant.name, page.items, now)
     if len(found) <= limit:
         return Page(tuple(found), page.next_cursor)
     last = found[limit - 1].old_id
@@ -93,12 +89,6 @@ def undo_relink(session: Session, tenant: Tenant, old_account_id: str, now: date
     return after
 
 
-def _are_alike(each: Candidate) -> bool:
-    difference = abs(each.old_minor - each.new_minor)
-    greater = max(abs(each.old_minor), abs(each.new_minor))
-    return difference <= _NEAR_MAJOR * 10 ** digits(each.currency) or 100 * difference <= _NEAR_PERCENT * greater
-
-
 def _state(
     session: Session, tenant: Tenant, old_id: str, new_account_id: str | None, from_: date | None, now: datetime
 ) -> None:
@@ -127,6 +117,8 @@ def _described(session: Session, tenant: Tenant, name: str) -> dict[str, Describ
 def _note(
     session: Session, tenant: Tenant, what: str, old_id: str, now: datetime, actor: str, new_account_id: str
 ) -> None:
+    # Whoever decided about a pair need not be told of it.
+    rule_out(session, tenant.name, relink_subject(old_id, new_account_id))
     note_operation(
         session, tenant.name, action=f"relink.{what}", subject=old_id, at=now, actor=actor, detail=new_account_id
     )

@@ -72,11 +72,11 @@ _NOTIFY = f"(SELECT pg_notify('{OUTBOX_CHANNEL}', '')) notified"
 _VALUES = "type, goal_id, user_id, payload, happened_at, created_at"
 _OF_GIVEN = ", ".join(f"g.{column}" for column in _VALUES.split(", "))
 # The rows of the counters are locked in an order, and after their goals.
-_WRITING = f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
+_WRITING = f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN} {{of_given}}),
     counted AS (
         INSERT INTO message_counts AS c (tenant, goal_id, subject, times, holds)
         SELECT tenant, counted_under, subject, 1, true FROM g ORDER BY tenant, counted_under, subject
-        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true {{}}
+        ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET times = c.times + 1, holds = true {{of_counted}}
         RETURNING tenant, goal_id, subject, times),
     written AS (
         INSERT INTO outbox (tenant, message_id, {_VALUES}, historical, threshold_minor)
@@ -84,9 +84,18 @@ _WRITING = f"""WITH g AS MATERIALIZED (SELECT * FROM {_GIVEN}),
         FROM g JOIN counted c ON {_COUNTER}
         RETURNING message_id)
     SELECT message_id FROM written, {_NOTIFY}"""
-_WRITE = Sql(_WRITING.format(""))
+_WRITE = Sql(_WRITING.format(of_given="", of_counted=""))
 # Of two transactions that write the same, one waits for the other's counter, and then finds that it holds.
-_WRITE_MISSING = Sql(_WRITING.format("WHERE NOT c.holds"))
+_WRITE_MISSING = Sql(
+    _WRITING.format(
+        of_given=f"WHERE NOT EXISTS (SELECT FROM message_counts c WHERE {_COUNTER} AND c.holds)",
+        of_counted="WHERE NOT c.holds",
+    )
+)
+_RULE_OUT = Sql(
+    """INSERT INTO message_counts (tenant, goal_id, subject, times, holds) VALUES (:tenant, '', :subject, 0, true)
+    ON CONFLICT (tenant, goal_id, subject) DO UPDATE SET holds = true"""
+)
 _END = Sql(
     """UPDATE message_counts SET holds = false
     WHERE tenant = :tenant AND goal_id = '' AND subject = :subject AND holds"""
@@ -203,6 +212,11 @@ def write_missing(session: Session, messages: Sequence[Message]) -> int:
 def end_message(session: Session, tenant: str, subject: str) -> None:
     """Note that the last message of a subject, which is about no goal, does not hold any more; no message says so."""
     _END.run(session, {"tenant": tenant, "subject": subject})
+
+
+def rule_out(session: Session, tenant: str, subject: str) -> None:
+    """Let `write_missing` write no message of a subject, which is about no goal, as if there were one that holds."""
+    _RULE_OUT.run(session, {"tenant": tenant, "subject": subject})
 
 
 def withdraw_messages(session: Session, messages: Sequence[Message]) -> None:
