@@ -1,8 +1,8 @@
 """The OpenAPI text of our own app: FastAPI's, with a plain name for every schema, and with what holds everywhere.
 
 FastAPI makes the schemas of answers. It does not know those of request bodies, since we read bodies ourselves, so these
-are made here. In another app the text is that app's: there bodies are described in place, and schemas have the names of
-their classes, which the app's own will not have.
+are made here, and those of messages, which no route takes. In another app the text is that app's: there bodies are
+described in place, and schemas have the names of their classes, which the app's own will not have.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from api.auth import SECURITY_SCHEMES
 from api.bodies import Body
+from api.openapi_messages import schemas_of_messages, webhooks
 from api.schemas.events import Event, EventBatch
 from api.schemas.values import Delivery
 from core.providers.registry import Provider
@@ -54,7 +55,7 @@ class _WithoutDefaults(GenerateJsonSchema):
 def complete(text: dict[str, Any]) -> dict[str, Any]:
     """The whole text, from the one that FastAPI makes."""
     paths, components = text["paths"], text["components"]
-    schemas = components["schemas"] | _schemas_of_bodies(paths)
+    schemas = components["schemas"] | _schemas_of_bodies(paths) | schemas_of_messages()
     names = {SCHEMAS + key: SCHEMAS + schema.get("title", key) for key, schema in schemas.items()}
     named: dict[str, Any] = {}
     for key, schema in schemas.items():
@@ -75,7 +76,7 @@ def complete(text: dict[str, Any]) -> dict[str, Any]:
         "headers": {_REQUEST_ID: _REQUEST_ID_HEADER},
         "securitySchemes": SECURITY_SCHEMES,
     }
-    return {**text, "paths": paths, "components": components}
+    return {**text, "paths": paths, "webhooks": _tidied(webhooks(), names), "components": components}
 
 
 def _operations(paths: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The route of the feed of messages: what happened to goals and milestones."""
+"""The route of the feed of messages: what happened."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated
 
 import simplejson
 from fastapi import Query
@@ -12,10 +12,9 @@ from api.context import Contexts
 from api.cursors import Limit, Listing
 from api.routing import Routes
 from api.schemas.documented import answers
-from api.schemas.rendering import Amount, ExactResponse, Moment, moment
-from api.schemas.values import Currency
+from api.schemas.messages import MessageData
+from api.schemas.rendering import ExactResponse, Moment, moment
 from core.errors import InvalidField
-from core.goals.goal import GoalStatus, GoalType
 from core.messages.types import MessageType
 from core.services.keys import Scope
 from core.services.messages import FeedForgotten, read_messages
@@ -34,34 +33,6 @@ Types = Annotated[
 ]
 
 
-@with_config(title="MessageData")
-class MessageDataBody(TypedDict):
-    """What a message is about: the goal as it was then, and what only some types have."""
-
-    goal_id: Annotated[str, Field(description="the goal")]
-    user_id: Annotated[str, Field(description="whose goal it is")]
-    name: Annotated[str, Field(description="the goal's name")]
-    type: Annotated[GoalType, Field(description="what the goal's money is for")]
-    current_amount: Annotated[Amount, Field(description="with exactly the currency's digits")]
-    target_amount: Annotated[Amount, Field(description="with exactly the currency's digits")]
-    currency: Annotated[Currency, Field(description="the goal's: an ISO 4217 code")]
-    reached_at: Annotated[NotRequired[Moment], Field(description="goal.reached, milestone.reached: when")]
-    milestone_amount: Annotated[NotRequired[Amount], Field(description="milestone.*: the amount to be reached")]
-    description: Annotated[NotRequired[str | None], Field(description="milestone.reached: the milestone's own text")]
-    completed_at: Annotated[
-        NotRequired[Moment], Field(description="goal.completed: what is dated later counts nothing")
-    ]
-    automatically: Annotated[NotRequired[bool], Field(description="goal.completed: by the close of a day")]
-    status: Annotated[NotRequired[GoalStatus], Field(description="goal.created, goal.changed: the status since")]
-    deadline: Annotated[
-        NotRequired[str | None], Field(description="goal.created, goal.changed: a moment, or the last day as a date")
-    ]
-    changed: Annotated[
-        NotRequired[list[str]],
-        Field(description="goal.changed: which of target_amount, deadline, status and funding the request changed"),
-    ]
-
-
 @with_config(title="Message")
 class MessageBody(TypedDict):
     """A message. `type`, `timestamp` and `data` never change; docs/messages.md has what each type says."""
@@ -69,7 +40,7 @@ class MessageBody(TypedDict):
     id: Annotated[str, Field(description="the same for the same happening, however often it is sent or read")]
     type: Annotated[MessageType, Field(description="what the message says")]
     timestamp: Annotated[Moment, Field(description="when it happened")]
-    data: Annotated[MessageDataBody, Field(description="what it is about")]
+    data: Annotated[MessageData, Field(description="what it is about")]
     historical: Annotated[
         bool, Field(description="whether it was there before, or long ago, when Milepost learned of it")
     ]

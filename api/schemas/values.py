@@ -143,6 +143,16 @@ FactType = TypeAliasType(
     "FactType",
     Annotated[str, _words(("report", "transaction"), "What a fact is: a report of a balance, or a transaction")],
 )
+DisabledReason = TypeAliasType(
+    "DisabledReason",
+    Annotated[
+        str,
+        _words(
+            ("failing", "gone"),
+            "Why nothing is sent to an endpoint any more: it failed for three days, or answered 410",
+        ),
+    ],
+)
 RelinkReason = TypeAliasType(
     "RelinkReason",
     Annotated[

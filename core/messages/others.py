@@ -26,21 +26,6 @@ def refresh_requested(row: RefreshRow, now: datetime) -> Message:
     return _message(row.tenant, MessageType.REFRESH_REQUESTED, row.request_id, data, row.requested_at, now)
 
 
-def endpoint_ping(tenant: str, endpoint_id: str, description: str | None, now: datetime) -> Message:
-    """A request asked for a test of an endpoint."""
-    data = {"endpoint_id": endpoint_id, "description": description}
-    return _message(tenant, MessageType.ENDPOINT_PING, endpoint_id, data, now, now)
-
-
-def endpoint_disabled(
-    tenant: str, endpoint_id: str, url: str, reason: str, failing_since: datetime | None, now: datetime
-) -> Message:
-    """An endpoint was disabled, since it is gone or failed for too long."""
-    since = None if failing_since is None else utc(failing_since)
-    data = {"endpoint_id": endpoint_id, "url": url, "reason": reason, "failing_since": since}
-    return _message(tenant, MessageType.ENDPOINT_DISABLED, endpoint_id, data, now, now)
-
-
 def dead_letter_waiting(tenant: str, letters: WaitingLetters, now: datetime) -> Message:
     """Dead letters of a tenant wait for someone to decide; there is at least one."""
     data = {
@@ -74,6 +59,25 @@ def relink_suspected(tenant: str, pair: Candidate, since: datetime, now: datetim
     name = _pair_name(pair.old_id, pair.new_id)
     message = _message(tenant, MessageType.ACCOUNT_RELINK_SUSPECTED, name, data, since, now)
     return message._replace(user_id=pair.user_id)
+
+
+def endpoint_ping(tenant: str, endpoint_id: str, description: str | None, now: datetime) -> Message:
+    """Somebody asked for a test of an endpoint that messages are sent to."""
+    data = {"endpoint_id": endpoint_id, "description": description}
+    return _message(tenant, MessageType.ENDPOINT_PING, endpoint_id, data, now, now)
+
+
+def endpoint_disabled(
+    tenant: str, endpoint_id: str, url: str, reason: str, failing_since: datetime | None, now: datetime
+) -> Message:
+    """Nothing is sent to an endpoint any more: it failed for days, or said that it is gone."""
+    data = {
+        "endpoint_id": endpoint_id,
+        "url": url,
+        "reason": reason,
+        "failing_since": None if failing_since is None else utc(failing_since),
+    }
+    return _message(tenant, MessageType.ENDPOINT_DISABLED, endpoint_id, data, now, now)
 
 
 def relink_subject(old_account_id: str, new_account_id: str) -> str:

@@ -22,10 +22,10 @@ class MessageType(StrEnum):
     MILESTONE_REACHED = "milestone.reached"
     MILESTONE_REACHED_WITHDRAWN = "milestone.reached.withdrawn"
     REFRESH_REQUESTED = "refresh.requested"
-    ENDPOINT_PING = "endpoint.ping"
-    ENDPOINT_DISABLED = "endpoint.disabled"
     DEAD_LETTER_WAITING = "dead_letter.waiting"
     ACCOUNT_RELINK_SUSPECTED = "account.relink.suspected"
+    ENDPOINT_PING = "endpoint.ping"
+    ENDPOINT_DISABLED = "endpoint.disabled"
 
 
 def id_part(message_type: MessageType) -> str:
