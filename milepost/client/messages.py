@@ -1,4 +1,4 @@
-"""Messages: what happened to goals and milestones, in the order in which it was announced."""
+"""Messages: what happened, in the order in which it was announced."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

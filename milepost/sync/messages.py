@@ -1,5 +1,5 @@
 # Generated from milepost/client by `make sync-client`; change it there.
-"""Messages: what happened to goals and milestones, in the order in which it was announced."""
+"""Messages: what happened, in the order in which it was announced."""
 
 import time
 from collections.abc import Iterable, Iterator

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -76,6 +77,14 @@ def test_the_feed_has_the_data_of_every_type(spec: Spec) -> None:
     bodies = [schemas[told.body.__name__]["properties"]["data"]["$ref"] for told in CATALOGUE.values()]
     assert len(set(bodies)) == len(bodies)
     assert in_feed == set(bodies)
+
+
+def test_the_page_has_every_type_and_its_example() -> None:
+    """docs/messages.md shows the examples of the catalogue, in its order, and each type has a row."""
+    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(\{\"type.*?)```", page, re.DOTALL)]
+    assert blocks == [told.example for told in CATALOGUE.values()]
+    assert re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", page, re.MULTILINE) == list(MessageType)
 
 
 class Life:
