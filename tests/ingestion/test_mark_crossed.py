@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.goals.goal import GoalType, Tracking
-from core.ingestion import messages
+from core.messages.types import MessageType, body
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
 from core.store import outbox
@@ -165,6 +165,6 @@ def test_a_message_is_json_with_exact_amounts(
 def test_the_encoder_of_messages_escapes_every_control_character() -> None:
     """One of them stands between the values of a parameter."""
     controls = "".join(map(chr, range(0x20)))
-    encoded = messages._encode({"name": controls})
-    assert json.loads(encoded) == {"name": controls}
-    assert min(encoded) >= 0x20
+    encoded = body(MessageType.GOAL_CREATED, datetime.now(UTC), {"name": controls})
+    assert json.loads(encoded)["data"] == {"name": controls}
+    assert min(map(ord, encoded)) >= 0x20
