@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from core.store import driver
+from core.store import announcements, driver
 from core.store.driver import Session, Sql, bools, int8s, moments
 
 # The longest payloads have about 26 kB, and Postgres accepts a parameter of up to a gigabyte.
@@ -264,7 +264,10 @@ def announce(session: Session, tenant: str, now: datetime, most: int) -> int:
     if not _LOCK_RELAY.value(session, {"namespace": _RELAY_NAMESPACE, "tenant": tenant}):
         return 0
     parameters = {"tenant": tenant, "now": now, "most": most, "clock_us": position_at(now)}
-    return int(_ANNOUNCE.value(session, parameters))
+    number = int(_ANNOUNCE.value(session, parameters))
+    if number:
+        announcements.notify(session, tenant)
+    return number
 
 
 def position_at(moment: datetime) -> int:
