@@ -13,19 +13,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 from api.auth import SECURITY_SCHEMES, KnownKeys, bind_key
+from api.connections import STREAMS
 from api.context import READING_THREADS, THREADS, open_backends
 from api.docs_page import docs_routes
 from api.errors import answer_errors
+from api.feed import Feed
 from api.limits import Limits
 from api.openapi import complete
 from api.reads import SharedReads
 from api.resources import RESOURCES
-from api.routes import health, metrics, webhooks
+from api.routes import health, message_stream, metrics, webhooks
 from api.routing import HeadAsGet, OneLength, check_parameters
 from api.tracing import RequestMetrics, Tracing, request_log
 from api.turns import Turns
 from core.services.webhooks import sealer_of
 from core.settings import Settings
+from core.store.database import listen_url
 
 ABOUT = """How far people are from a financial goal, and when they will get there.
 
@@ -41,7 +44,10 @@ def _admit_by_key(request: Request) -> None:
 _KEY_NEEDED: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
 # All but two of these need an API key; of the two, /webhooks checks a signature instead. Providers and load balancers
 # may add parameters of their own to the addresses of both.
-_OF_A_TENANT = [(prefix, routes, True) for prefix, routes in RESOURCES]
+_OF_A_TENANT = [
+    *((prefix, routes, True) for prefix, routes in RESOURCES),
+    ("/messages/stream", message_stream.router, True),
+]
 _OF_THE_INSTALLATION = (
     ("/webhooks", webhooks.router, False),
     ("/health", health.public_router, False),
@@ -60,6 +66,7 @@ _FROM_BROWSERS: Final[dict[str, Any]] = {
         "Idempotency-Key",
         "If-Match",
         "If-None-Match",
+        "Last-Event-ID",
         "X-Request-Id",
     ],
     "expose_headers": [
@@ -123,7 +130,7 @@ def _routes() -> tuple[BaseRoute, ...]:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     current_default_thread_limiter().total_tokens = THREADS
     app.state.backends = open_backends(
         app.state.settings, application_name="milepost-api", connections=THREADS + READING_THREADS
@@ -131,7 +138,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reading = CapacityLimiter(READING_THREADS)
     app.state.reads = SharedReads(app.state.backends.sessions, app.state.turns, app.state.reading)
     app.state.sealer = sealer_of(app.state.settings)
+    app.state.feed = Feed(
+        app.state.backends.sessions,
+        app.state.reading,
+        listen_url(app.state.settings),
+        render=message_stream.format_message,
+        format_id=message_stream.format_position,
+        noted=app.state.request_metrics.note_listeners,
+    )
     try:
-        yield
+        yield {STREAMS: app.state.feed}
     finally:
+        await app.state.feed.close()
         app.state.backends.close()

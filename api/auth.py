@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -191,6 +191,11 @@ def contexts_by_key(request: Request) -> KeyContexts:
     return contexts
 
 
+def has_scope(scopes: Collection[str], scope: Scope) -> bool:
+    """Whether a key with these scopes may do what needs `scope`."""
+    return scope.value in scopes or Scope.ADMIN.value in scopes
+
+
 def _require(caller: Caller, scope: Scope) -> None:
-    if scope.value not in caller.scopes and Scope.ADMIN.value not in caller.scopes:
+    if not has_scope(caller.scopes, scope):
         raise ScopeMissing(scope)

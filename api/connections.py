@@ -4,17 +4,35 @@ import socket
 import sys
 from asyncio import BaseTransport, TimerHandle
 from secrets import token_hex
+from typing import Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CONNECTIONS_MOST = 1_000
-"""Of one process. Whatever it serves, each takes a file and some memory."""
+"""Of one process, without its streams. Whatever it serves, each takes a file and some memory."""
+STREAMS = "milepost_streams"
+"""Where the state that an application's lifespan makes has its streams, if it has any."""
 HEAD_LONGEST_S = 10.0
 """Also of what is missing of a body when its request has been answered."""
 UNREAD_LONGEST_MS = 60_000
 """How long a caller may take none of what we send it, before the kernel gives the connection up."""
+BUFFERED_MOST_BYTES = 16_384
+"""How much of an answer may wait in our memory when more of it is sent."""
 _RETRY = b"retry-after: 2"
+
+
+class Streams(Protocol):
+    """The answers of an application that have no end of their own."""
+
+    @property
+    def count(self) -> int:
+        """How many there are, each of which has a connection; they have a limit of their own."""
+        ...
+
+    def end_all(self) -> None:
+        """End them soon, since the server stops; to call it again does nothing."""
+        ...
 
 
 class BoundedProtocol(H11Protocol):
@@ -34,11 +52,14 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, unless there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        # Only streams are sent in parts, so only they wait for it.
+        transport.set_write_buffer_limits(high=BUFFERED_MOST_BYTES)  # type: ignore[attr-defined]
         if sys.platform == "linux":
             # Only the kernel knows how much was taken; a transport that is closed waits for the rest without an end.
             link = transport.get_extra_info("socket")
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_LONGEST_MS)
-        if len(self.connections) > CONNECTIONS_MOST:
+        streams = self._streams
+        if len(self.connections) - (0 if streams is None else streams.count) > CONNECTIONS_MOST:
             self._refuse(b"503 Service Unavailable", b"Too many connections; try again", _RETRY)
         else:
             self._watch()
@@ -47,6 +68,12 @@ class BoundedProtocol(H11Protocol):
         """Go on, and watch the time while a head, or the rest of an answered request, is not complete."""
         super().data_received(data)
         self._watch()
+
+    def shutdown(self) -> None:
+        """End when the present answer does, and end streams; uvicorn calls this for every connection when it stops."""
+        if self._streams is not None:
+            self._streams.end_all()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, with the timer."""
@@ -59,6 +86,10 @@ class BoundedProtocol(H11Protocol):
             self._refuse(b"400 Bad Request", b"The request is not valid HTTP, or its head is too long")
         else:
             self.transport.close()
+
+    @property
+    def _streams(self) -> Streams | None:
+        return self.app_state.get(STREAMS)
 
     def _watch(self) -> None:
         """Start the time when a head, or the rest of an answered request, becomes due; more bytes give no more time."""

@@ -44,12 +44,19 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
+        # An answer without an end would be begun, and its body thrown away, for ever.
+        scope.setdefault("state", {})["milepost_is_head"] = True
         # Not a copy of the scope: the router writes the route into it for the log. There the method is HEAD again.
         scope["method"] = "GET"
         try:
             await self.app(scope, receive, without_body)
         finally:
             scope["method"] = "HEAD"
+
+
+def is_head(request: Request) -> bool:
+    """Whether only the head of the answer is wanted, although the method says GET."""
+    return getattr(request.state, "milepost_is_head", False)
 
 
 class OneLength:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import ClientDisconnect
@@ -28,6 +28,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _OTHER = "other"
 NO_ROUTE = "none"
 CLIENT_WENT_AWAY = 499
+_STREAM = b"text/event-stream"
 _LOGGABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -47,13 +48,19 @@ class RequestMetrics:
         )
         self._seconds = Histogram(
             "milepost_http_request_seconds",
-            "Time from a request's arrival to the end of its answer.",
+            "Time from a request's arrival to the end of its answer, of a stream to its beginning.",
             ("route", "method"),
             buckets=SECONDS_BOUNDS,
             registry=self._registry,
         )
         # To look a series up by its labels takes the library longer than to count.
         self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._listeners = Gauge(
+            "milepost_stream_listeners",
+            "Open GET /messages/stream of this process.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self._refused_events = Counter(
             "milepost_events_refused",
             "Bodies of POST /events that were refused, by what was wrong.",
@@ -74,6 +81,10 @@ class RequestMetrics:
     def note_refused_events(self, reason: str) -> None:
         """Count one refused body of events."""
         self._refused_events.labels(reason).inc()
+
+    def note_listeners(self, count: int) -> None:
+        """Set how many streams of messages are open."""
+        self._listeners.set(count)
 
     def families(self) -> Iterable[Metric]:
         """The metric families, without the `_created` samples (when each series began), which nobody reads."""
@@ -107,7 +118,7 @@ class Tracing:
         except Exception:  # the process edge: any traceback goes to the log, never to the caller
             self.log.exception("request failed", request_id=trace.request_id, route=_route(scope))
             await self._answer_500(trace, scope, receive)
-        self.metrics.note(scope["method"], _route(scope), trace.status, perf_counter() - trace.started_s)
+        self.metrics.note(scope["method"], _route(scope), trace.status, trace.counted_s)
         self.log.info("request", **_line(trace, scope))
 
     async def _answer_500(self, trace: _Trace, scope: Scope, receive: Receive) -> None:
@@ -150,12 +161,21 @@ class _Trace:
     state: Mapping[str, Any]
     started_s: float = field(default_factory=perf_counter)
     status: int | None = None
+    # Of an answer that has no end of its own: how long it took may be anything.
+    stream_began_s: float | None = None
+
+    @property
+    def counted_s(self) -> float:
+        """How long the answer took, for the metrics."""
+        return (self.stream_began_s or perf_counter()) - self.started_s
 
     async def forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message["headers"]
             headers += (b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")
+            if any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers):
+                self.stream_began_s = perf_counter()
             if all(name != b"cache-control" for name, _ in headers):
                 # Amounts of people: no cache that several people use may keep them, and a browser has to ask each time.
                 headers.append((b"cache-control", b"private, no-cache"))

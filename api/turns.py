@@ -18,8 +18,8 @@ WAITING_MOST = 200
 class TooManyRequests(MilepostError):
     """So many requests of the tenant wait for their turn that one more would wait too long."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many requests of this tenant are waiting")
+    def __init__(self, text: str = "Too many requests of this tenant are waiting") -> None:
+        super().__init__(text)
 
 
 class Turns:

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     database_url: SecretStr | None = Field(None, description="postgresql://... ; unset: the embedded server")
+    listen_url: SecretStr | None = Field(
+        None, description="the direct address of Postgres for LISTEN; unset: database_url, which then is no pooler's"
+    )
     redis_url: SecretStr | None = Field(None, description="redis://... ; unset: the embedded server")
     data_dir: Path = Field(default_factory=lambda: user_data_path("milepost", appauthor=False))
     bootstrap_key: SecretStr | None = Field(None, description="the first API key of the tenant `default`")
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("database_url")
+    @field_validator("database_url", "listen_url")
     @classmethod
     def _check_postgres_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:

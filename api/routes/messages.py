@@ -73,29 +73,42 @@ def list_page(
 ) -> Response:
     """Read what happened, in the order in which it was announced; whoever goes on with `next` misses nothing."""
     with contexts.open(Scope.GOALS_READ) as context:
-        # Without the filters, so that a reader may go on with others.
-        listing = Listing(context.tenant.name, ("messages",))
+        listing = feed_listing(context.tenant.name)
         wanted = FeedFilter(None if types is None else types.split(","), user_id, goal_id)
         try:
-            page = read_messages(context.session, context.tenant, wanted, after=_position(listing, after), limit=limit)
+            page = read_messages(
+                context.session, context.tenant, wanted, after=feed_position(listing, after), limit=limit
+            )
         except FeedForgotten as error:
-            return ExactResponse({"detail": str(error), "oldest": listing.cursor(str(error.oldest))}, 410)
+            return forgotten(listing, error)
     body: MessagePageBody = {
-        "messages": [_body(listing, each) for each in page.messages],
+        "messages": [message_body(listing, each) for each in page.messages],
         "next": listing.cursor(str(page.next)),
         "has_more": page.has_more,
     }
     return ExactResponse(body)
 
 
-def _position(listing: Listing, after: str | None) -> int | None:
+def feed_listing(tenant: str) -> Listing:
+    """What a cursor of the feed is of: not of the filters, so that a reader may go on with others."""
+    return Listing(tenant, ("messages",))
+
+
+def forgotten(listing: Listing, error: FeedForgotten) -> Response:
+    """The answer to whoever has not read what is deleted."""
+    return ExactResponse({"detail": str(error), "oldest": listing.cursor(str(error.oldest))}, 410)
+
+
+def feed_position(listing: Listing, after: str | None) -> int | None:
+    """The position in a cursor, None for none; raises InvalidField."""
     try:
         return number_after(listing.position(after))
     except InvalidField:
         raise InvalidField("after", "is not one that the feed of messages gave") from None
 
 
-def _body(listing: Listing, message: Listed) -> MessageBody:
+def message_body(listing: Listing, message: Listed) -> MessageBody:
+    """A message as it is read."""
     body = simplejson.loads(message.payload, use_decimal=True)
     return {
         "id": message.message_id,

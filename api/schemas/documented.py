@@ -18,8 +18,8 @@ _REFUSALS: dict[int, str] = {
     413: "The body is too large",
     415: "The body is compressed",
     422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
-    429: "Too many requests of the tenant wait, a rate limit is exceeded, or the tenant has reached a quota (then with"
-    " `quota`, and without Retry-After)",
+    429: "Too many requests of the tenant wait, there are too many streams, a rate limit is exceeded, or the tenant has"
+    " reached a quota (then with `quota`, and without Retry-After)",
     500: "A fault of ours, with the `request_id` of its log line",
     501: "This Milepost has no stream of events",
     503: "The database or the stream is away or full; sent again under its Idempotency-Key it is done once",

@@ -31,17 +31,33 @@ class FeedPage:
     has_more: bool
 
 
+def begin_feed(session: Session, tenant: Tenant, wanted: FeedFilter, after: int | None) -> int:
+    """The position after which a reader of the feed begins: `after`, or for None that before the oldest message.
+
+    Raises what `read_messages` raises.
+    """
+    _check_types(wanted)
+    oldest = all_from(session, tenant.name)
+    if after is not None and after < oldest:
+        raise FeedForgotten(oldest)
+    return oldest if after is None else after
+
+
 def read_messages(session: Session, tenant: Tenant, wanted: FeedFilter, *, after: int | None, limit: int) -> FeedPage:
     """The messages after a position, None for all, oldest first; the page may be short or empty though there are more.
 
     Raises InvalidField for a type that does not exist, and FeedForgotten.
     """
-    for name in wanted.types or ():
-        if name not in set(MessageType):
-            raise InvalidField("types", f"has {name}, which is none of {', '.join(MessageType)}")
+    _check_types(wanted)
     if after is not None and after < (oldest := all_from(session, tenant.name)):
         raise FeedForgotten(oldest)
     found, position, has_more = read_feed(
         session, tenant.name, wanted, after=after or 0, limit=limit, scanned=SCANNED_MOST
     )
     return FeedPage(tuple(found), position, has_more)
+
+
+def _check_types(wanted: FeedFilter) -> None:
+    for name in wanted.types or ():
+        if name not in set(MessageType):
+            raise InvalidField("types", f"has {name}, which is none of {', '.join(MessageType)}")

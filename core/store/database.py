@@ -225,6 +225,11 @@ def database_url(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
+def listen_url(settings: Settings) -> str:
+    """The address of Postgres for LISTEN, which a transaction pooler cannot serve."""
+    return database_url(settings) if settings.listen_url is None else settings.listen_url.get_secret_value()
+
+
 def require_version(session: Session) -> None:
     """Raise DatabaseTooOld if the server is older than what Milepost needs."""
     refuse_old(*_VERSION.one(session, {}))

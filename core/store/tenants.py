@@ -1,13 +1,14 @@
 """Rows of tenants (each is one integrating application), of their API keys, and of the audit of what was done."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.settings import DEFAULT_TENANT
+from core.store import driver
 from core.store.driver import Session, Sql
 
 DEFAULT = DEFAULT_TENANT
@@ -98,6 +99,10 @@ _FIND_KEY = Sql(
     WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
 )
 _FIND_ANY_KEY = Sql(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
+_KEYS_IN_USE = Sql(
+    f"""SELECT tenant, key_id, scopes FROM api_keys JOIN {driver.keys("tenants", "keys")} AS g(tenant, key_id)
+    USING (tenant, key_id) WHERE revoked_at IS NULL"""
+)
 _LIST_KEYS = Sql(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
 _REVOKE_KEY = Sql(
     """UPDATE api_keys SET revoked_at = :now
@@ -190,6 +195,12 @@ def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
     """The key of this hash, of any tenant, revoked or not."""
     row = _FIND_ANY_KEY.first(session, {"key_hash": key_hash})
     return None if row is None else _key(row)
+
+
+def scopes_in_use(session: Session, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], frozenset[str]]:
+    """Which of these keys, given by tenant and id, are not revoked, and what each may do."""
+    rows = _KEYS_IN_USE.rows(session, driver.key_columns("keys", keys))
+    return {(tenant, key_id): frozenset(scopes) for tenant, key_id, scopes in rows}
 
 
 def list_keys(session: Session, tenant: str) -> list[ApiKey]:

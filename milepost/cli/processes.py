@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PROCESSES_MOST = 64
 _GRACEFUL_S = 2
+# 1,000 connections, 2,000 streams, and some for connections to Postgres.
+_FILES = 4_096
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -149,11 +152,21 @@ class _ApiProcess:
         if self.parent is not None:
             _log_to_stderr(self.settings)
             die_with_parent(signal.SIGTERM, self.parent)
+        _allow_files()
         app = make_app(self.settings)
         # All this stays. The collector would look through it again and again, and meanwhile nobody is answered.
         gc.collect()
         gc.freeze()
         return app
+
+
+def _allow_files() -> None:
+    """Let this process open as many files as it may have connections and streams; many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _EndWithWorker:

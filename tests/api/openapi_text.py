@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 Spec = dict[str, Any]
+ENDLESS = "/messages/stream"
+"""The path whose answer to a GET has no end; that to a HEAD is the same but for that."""
 
 
 def operations_of(spec: Spec) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import MakeClient
+from tests.api.openapi_text import ENDLESS
 
 NUL, SURROGATE, NOT_UTF8 = "%00", "%ED%A0%80", "%FF%FE"
 VALUES = [NUL, f"a{NUL}b", SURROGATE, NOT_UTF8, "", "a" * 3_000, "1e400", "9" * 400]
@@ -43,7 +44,7 @@ def test_no_value_of_a_parameter_is_a_fault_of_ours(api: TestClient, value: str)
     checked, faults = 0, []
     for method, path, place, name in parameters(api):
         url = filled(path, name, value) if place == "path" else f"{filled(path)}?{name}={value}"
-        status = api.request(method, url).status_code
+        status = api.request("HEAD" if path == ENDLESS else method, url).status_code
         checked += 1
         if status >= 500:
             faults.append((status, method, path, name))

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from api.app import make_app
 from core.settings import Settings
 from tests.api.conftest import MakeClient
-from tests.api.openapi_text import Spec, followed, operations_of
+from tests.api.openapi_text import ENDLESS, Spec, followed, operations_of
 from tests.api.provider_bodies import FORMATS, MX
 
 # What a pattern refuses. What it takes are the examples beside it.
@@ -360,7 +360,9 @@ def test_the_bounds_of_parameters_hold(api: TestClient, new_goal: Callable[..., 
                 link = {"account_id": "a", "allocation_percent": 1}
                 assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
                 query, body = _query(path, name, value)
-                answer = api.request(method, path.format(goal_id=goal_id, **ids), params=query, json=body)
+                answer = api.request(
+                    "head" if path == ENDLESS else method, path.format(goal_id=goal_id, **ids), params=query, json=body
+                )
                 checked.add(name)
                 if answer.status_code not in ({200, 202, 204} if is_taken else {422}):
                     wrong.append((method, path, query, answer.status_code, answer.text))

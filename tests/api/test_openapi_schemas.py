@@ -24,7 +24,7 @@ from tests.api.openapi_text import Spec, followed, operations_of, subschemas
 # What names are made of in generated clients, so that none of these may change.
 OPERATION_IDS = {
     *("createGoal", "listGoals", "getGoal", "updateGoal", "deleteGoal", "reopenGoal", "getGoalProgress"),
-    "listMessages",
+    *("listMessages", "streamMessages"),
     *("createEndpoint", "listEndpoints", "getEndpoint", "updateEndpoint", "deleteEndpoint", "rotateSecret"),
     *("pingEndpoint", "resendMessage", "recoverEndpoint", "listAttempts"),
     *("addMilestone", "listMilestones", "updateMilestone", "deleteMilestone"),

@@ -15,6 +15,7 @@ from core.settings import load_settings
         ("MILEPOST_SHARDS", "0"),
         ("MILEPOST_PORT", "70000"),
         ("MILEPOST_DATABASE_URL", "sqlite:///x"),
+        ("MILEPOST_LISTEN_URL", "mysql://x"),
         ("MILEPOST_REDIS_URL", "memory://"),
         ("MILEPOST_BOOTSTRAP_KEY", "short"),
         ("MILEPOST_SECRETS_KEY", "shorter-than-thirty-two-chars"),
