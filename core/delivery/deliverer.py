@@ -23,7 +23,7 @@ from core.errors import SecretsUnreadable
 from core.messages.others import endpoint_disabled
 from core.providers.sealing import Sealer
 from core.settings import Settings
-from core.store.database import Sessions, database_url
+from core.store.database import Sessions, listen_url
 from core.store.deliveries import (
     Attempt,
     Claimed,
@@ -108,7 +108,7 @@ class Deliverer:
     ) -> None:
         self._sessions, self._sealer, self._relay, self._clock = sessions, sealer, relay, clock
         rules, agent = AddressRules.of(settings), f"Milepost/{version('milepost')}"
-        self._wakeups = Wakeups(database_url(settings), [OUTBOX_CHANNEL], "milepost deliveries")
+        self._wakeups = Wakeups(listen_url(settings), [OUTBOX_CHANNEL], "milepost deliveries")
         self._sending = SideBySide(lambda: Sender(rules, user_agent=agent), self._wakeups.wake)
         self._ended: list[_Ended] = []
         self._failing_in_progress = 0
