@@ -5,6 +5,7 @@ A file and not a pipe: the process can be killed and started again, and a stalle
 
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO
 
+import psycopg
 import simplejson
 import structlog
 from rich.console import Console
@@ -26,7 +28,9 @@ from core.stream.stream import EventStream, connect
 from milepost.cli.output import explain
 from milepost.demo.fill import Filled, fill, first_day, goals_of, send
 from milepost.demo.life import Life, TimedEvent
+from milepost.demo.next_step import NextStep
 from milepost.demo.people import PEOPLE
+from milepost.demo.receiver import receiving
 from milepost.demo.trickle import Trickle, ripples_of
 
 _TENTHS = 10
@@ -136,6 +140,11 @@ class DemoHost:
         except Exception as error:  # noqa: BLE001  # a process edge: a demo that fails must not keep the servers from starting
             self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the installation is the demo's."""
+        return self._has_demo
+
     def should_start(self) -> bool:
         """Whether its process has anything to do; if not, the reason is reported."""
         if self._trouble:
@@ -166,16 +175,23 @@ class DemoHost:
 
 def log_line(line: str) -> None:
     """Write a line for the terminal into the log."""
-    print(simplejson.dumps({"say": line}), flush=True)
+    _log({"say": line})
 
 
 def log_progress(what: str, done: int, total: int) -> None:
     """Write into the log that `done` of `total` of `what` is done."""
-    print(simplejson.dumps({"what": what, "done": done, "of": total}), flush=True)
+    _log({"what": what, "done": done, "of": total})
+
+
+def _log(entry: dict[str, object]) -> None:
+    # One text, since the receiver's threads write too, and print() writes the end of a line separately.
+    print(simplejson.dumps(entry) + "\n", end="", flush=True)
 
 
 def run(settings: Settings, api_url: str) -> None:
-    """Fill the demo, and go on sending events; never returns. Raises NotTheDemo, StreamUnavailable."""
+    """Fill the demo, and go on sending events until SIGTERM. Raises NotTheDemo, StreamUnavailable."""
+    # Else TERM ends the process at once, and the endpoint of its receiver stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     assert settings.redis_url is not None, "the servers are named by now"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
     with open_sessions(settings, application_name="milepost demo") as sessions:
@@ -186,14 +202,17 @@ def run(settings: Settings, api_url: str) -> None:
         life = Life(PEOPLE, begin)
         filled = fill(sessions, stream, life, datetime.now(UTC), log_progress)
         _say_what_next(sessions, settings, api_url, filled, begin)
-    _trickle(stream, life)
+        with receiving(sessions, settings, log_line):
+            _trickle(sessions, stream, life)
 
 
-def _trickle(stream: EventStream, life: Life) -> None:
+def _trickle(sessions: Sessions, stream: EventStream, life: Life) -> None:
     trickle, began = Trickle(ripples_of(life.worths)), time.monotonic()
+    next_step = NextStep(_SHOWN_PERSON, _SHOWN_GOAL)
     pending: list[TimedEvent] = []
     while True:
         now = datetime.now(UTC)
+        _set(next_step, sessions, now)
         pending += life.through(now)
         try:
             send(stream, [*pending, *trickle.tick(now)])
@@ -203,6 +222,14 @@ def _trickle(stream: EventStream, life: Life) -> None:
             log.warning("the stream took no events, trying again", reason=str(error))
         is_fresh = time.monotonic() - began < _LATER_AFTER_S
         time.sleep(_PAUSE_S if is_fresh else _LATER_PAUSE_S)
+
+
+def _set(next_step: NextStep, sessions: Sessions, now: datetime) -> None:
+    try:
+        with sessions.begin() as session:
+            next_step.set(session, read_tenants(session, [DEFAULT])[DEFAULT], now)
+    except (MilepostError, psycopg.Error) as error:
+        log.info("the next step was not set, trying again", reason=str(error))
 
 
 def _say_what_next(sessions: Sessions, settings: Settings, api_url: str, filled: Filled, begin: date) -> None:

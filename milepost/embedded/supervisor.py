@@ -9,8 +9,8 @@ The steps, and what a kill -9 after each leaves behind:
 6. Start api, workers, beat: each ends with us; a helper of theirs that does not is ended in step 2 of the next start.
 
 A demo makes its goals after 4, in one transaction, and starts its process once the API answers; if that is killed, it
-sends its events again. With `linger_s` the supervisor also ends when nobody has used its servers for that long, as an
-IdleTimer of users.py says.
+sends its events again, and replaces the endpoint of its receiver. With `linger_s` the supervisor also ends when nobody
+has used its servers for that long, as an IdleTimer of users.py says.
 """
 
 import os
@@ -24,6 +24,7 @@ from core.services.keys import prepare_database
 from core.settings import PREFIX, Settings
 from core.store.migrate import UnknownRevision
 from core.stream.stream import EventStream, connect
+from milepost.demo.receiver import missing_settings
 from milepost.demo.run import DemoHost
 from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
 from milepost.embedded.datadir import DataDir, RunningServers
@@ -206,6 +207,8 @@ class Supervisor:
         }
         if self.settings.secrets_key is None:
             found["SECRETS_KEY"] = self.data.keep_secrets_key()
+        if self.demo is not None and self.demo.is_here:
+            found |= missing_settings(self.settings)
         ours = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BOOTSTRAP_KEY"}
         return {**ours, **{PREFIX + name: value for name, value in found.items()}, "PYTHONUNBUFFERED": "1"}
 

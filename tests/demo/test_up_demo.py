@@ -52,7 +52,10 @@ def sent_transactions(up: Up) -> set[tuple[str, str]]:
 
 
 def test_it_fills_moves_and_goes_on(start_demo: StartDemo, eventually: Callable[[Question, float], bool]) -> None:
-    """All types and trackings show over REST, one goal of each type moves, and a later start goes on with the same."""
+    """All types and trackings show over REST, one goal of each type moves, and a milestone's message is printed.
+
+    A later start goes on with the same, and has one endpoint.
+    """
     up = start_demo()
     up.read_to("demo: new events")
     command = up.read_to("  curl")
@@ -70,12 +73,15 @@ def test_it_fills_moves_and_goes_on(start_demo: StartDemo, eventually: Callable[
         return {now[id]["type"] for id, goal in filled.items() if now[id]["current_amount"] != goal["current_amount"]}
 
     assert eventually(lambda: moved_types() == set(GoalType), MOVES_WITHIN_S), moved_types()
+    up.read_to("message  milestone.reached  demo-ana: Emergency fund reached ", since=0)
     os.kill(json.loads((up.directory / "servers.json").read_text())["child_pids"]["demo"], signal.SIGKILL)
     assert "starting it again" in up.read_to("demo ended (signal SIGKILL)")
     assert up.ask("GET", "/goals")[0] == 200
     assert up.end() == 0
     again = start_demo()
     again.read_to("demo: new events")
+    url = again.read_to("demo: its receiver at ").split()[4]
+    assert [endpoint["url"] for endpoint in again.ask("GET", "/endpoints")[1]] == [url]
     assert goals_of(again).keys() == filled.keys()
     amounts = {id: goal["current_amount"] for id, goal in goals_of(again).items()}
     assert eventually(
