@@ -61,7 +61,7 @@ else
 endif
 	@exec $(BESIDE) pytest -o addopts= -q --strict-markers --import-mode=importlib tests/integrations $(ARGS)
 
-test-clients: setup ## generate clients from the OpenAPI text in Python and TypeScript, and use them (needs npm)
+test-clients: setup ## generate clients from the OpenAPI text in Python and TypeScript, use them, and run the examples of Node.js (needs npm)
 	@command -v npm >/dev/null || { echo "make: npm is needed, and with it Node.js 20 or newer"; exit 1; }
 	@$(CLIENTS)/bin/python -m pip --version >/dev/null 2>&1 || \
 		{ echo "making $(CLIENTS)"; rm -rf $(CLIENTS); $(PYTHON) -m venv $(CLIENTS); }
@@ -69,7 +69,7 @@ test-clients: setup ## generate clients from the OpenAPI text in Python and Type
 	@mkdir -p $(CLIENTS)/node && cp tests/clients/typescript/package*.json $(CLIENTS)/node
 	@echo "installing with npm"
 	@npm ci --prefix $(CLIENTS)/node --no-audit --no-fund --loglevel=error
-	@CLIENTS=$(CURDIR)/$(CLIENTS) exec .venv/bin/python -m pytest -n 0 tests/clients $(ARGS)
+	@CLIENTS=$(CURDIR)/$(CLIENTS) exec .venv/bin/python -m pytest -n 0 tests/clients tests/delivery/test_examples.py $(ARGS)
 
 fuzz: setup ## schemathesis against a running Milepost (ARGS="--seconds 600 --seed 1")
 	@$(FUZZ)/bin/python -m pip --version >/dev/null 2>&1 || \
