@@ -98,7 +98,8 @@ def check_url(url: str, rules: AddressRules) -> str:
         )
     scheme, authority, path, query = _split(url)
     if scheme not in (("https", "http") if rules.allow_http else ("https",)):
-        raise _invalid(f"must begin with https://{' or http://' if rules.allow_http else ''}")
+        http = " or http://" if rules.allow_http else "; for development MILEPOST_ENDPOINT_HTTP=true takes http:// too"
+        raise _invalid(f"must begin with https://{http}")
     if "#" in url:
         raise _invalid("must have no fragment: leave out the # and what follows it")
     if "@" in authority:

@@ -82,7 +82,8 @@ def test_without_an_endpoint_the_demo_goes_on(session_factory: Sessions, setting
     said: list[str] = []
     with receiving(session_factory, settings.model_copy(update={"endpoint_http": False}), said.append):
         assert endpoints(session_factory) == []
-    assert said == ["demo: it receives no messages: url: must begin with https://"]
+    (line,) = said
+    assert line.startswith("demo: it receives no messages: url: must begin with https://")
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
