@@ -48,12 +48,8 @@ def read_messages(session: Session, tenant: Tenant, wanted: FeedFilter, *, after
 
     Raises InvalidField for a type that does not exist, and FeedForgotten.
     """
-    _check_types(wanted)
-    if after is not None and after < (oldest := all_from(session, tenant.name)):
-        raise FeedForgotten(oldest)
-    found, position, has_more = read_feed(
-        session, tenant.name, wanted, after=after or 0, limit=limit, scanned=SCANNED_MOST
-    )
+    begin = begin_feed(session, tenant, wanted, after)
+    found, position, has_more = read_feed(session, tenant.name, wanted, after=begin, limit=limit, scanned=SCANNED_MOST)
     return FeedPage(tuple(found), position, has_more)
 
 

@@ -101,3 +101,16 @@ def test_a_reader_that_is_too_late_is_told_where_to_go_on(api: TestClient, sessi
     for after in (late.json()["oldest"], cursors[1], None):
         left = api.get("/messages", params={} if after is None else {"after": after}).json()["messages"]
         assert [each["cursor"] for each in left] == cursors[2:]
+
+
+def test_a_feed_of_which_all_is_deleted_goes_on(api: TestClient, session_factory: Sessions) -> None:
+    """Whoever begins after everything was deleted gets what comes later by the cursor of the empty page."""
+    make(api, session_factory)
+    with session_factory.begin() as session:
+        Sql("UPDATE outbox SET position = position - CAST(91 AS bigint) * 86400 * 1000000").run(session, {})
+    run_retain(session_factory, datetime.now(UTC))
+    empty = api.get("/messages").json()
+    assert empty["messages"] == []
+    new = make(api, session_factory)
+    later = api.get("/messages", params={"after": empty["next"]})
+    assert [each["data"]["goal_id"] for each in later.json()["messages"]] == [new]
