@@ -117,9 +117,17 @@ def bench_deliveries(
 
 
 def measure(
-    servers: ServerUrls, progress: StepProgress, *, messages: int, each: int, rate: int, for_s: int
+    servers: ServerUrls,
+    progress: StepProgress,
+    *,
+    messages: int,
+    each: int,
+    rate: int,
+    for_s: int,
+    healthy: int = 90,
+    hanging: int = 10,
 ) -> DeliveryStats:
-    """Run the three measurements."""
+    """Run the three measurements; `healthy` and `hanging` are the endpoints of the second."""
     with _receiving() as receiver:
         with progress.step("a plain loop"):
             bare_per_s = messages / asyncio.run(_post_all(receiver.url, messages))
@@ -128,10 +136,11 @@ def measure(
             _add_endpoints(settings, receiver.url, 10)
             delivered_per_s = messages / _deliver(settings, receiver, 10, messages // 10)
         times = []
-        for hanging in (0, 10):
-            with progress.step(f"90 endpoints beside {hanging} that hang"), _world(servers, "bench_fair") as settings:
-                _add_endpoints(settings, receiver.url, 90 + hanging, hanging=hanging)
-                times.append(_deliver(settings, receiver, 90 + hanging, each, hanging=hanging))
+        for beside in (0, hanging):
+            name = f"{healthy} endpoints beside {beside} that hang"
+            with progress.step(name), _world(servers, "bench_fair") as settings:
+                _add_endpoints(settings, receiver.url, healthy + beside, hanging=beside)
+                times.append(_deliver(settings, receiver, healthy + beside, each, hanging=beside))
         with progress.step(f"{rate} a second"), _world(servers, "bench_latency") as settings:
             _add_endpoints(settings, receiver.url, 1)
             latencies = _latencies(settings, receiver, rate, for_s)
