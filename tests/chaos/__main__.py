@@ -55,7 +55,7 @@ def chaos(
     ] = StreamFsync.BOTH,
     broken: Annotated[
         Broken | None,
-        typer.Option(help="Use a drain that is wrong on purpose in the worker: the run must end with status 1."),
+        typer.Option(help="Use a drain or a deliverer that is wrong on purpose: the run must end with status 1."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--fault", help="Only this kind of fault; repeat the option for several.")

@@ -1,17 +1,21 @@
-"""Two drains that are wrong on purpose, to prove that a run finds errors. Only the worker of such a run uses them."""
+"""Drains and a deliverer that are wrong on purpose, to prove that a run finds errors; only its workers use them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
+from core.delivery import deliverer
+from core.delivery.deliverer import Deliverer
+from core.delivery.sender import Outcome
 from core.events.facts import Transaction
 from core.events.transactions import StoredTransaction, with_statements
 from core.ingestion import compare
 from core.ingestion.decode import Prefetch
 from core.ingestion.drain import ShardDrain, Step
 from core.ingestion.facts import DuplicateCheck
+from core.store.deliveries import Claimed
 from tests.chaos.crash_points import BEFORE_COMMIT, CrashingDrain, use_drain
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -50,6 +54,16 @@ def _state_as_they_come(
     return with_statements(stated.values(), {**stored, **aged}, missing)
 
 
+class RecordedFirst(Deliverer):
+    """Records what it has claimed as delivered, and only then sends it: a crash in between loses the message."""
+
+    def _send(self, claimed: Sequence[Claimed], now: datetime) -> None:
+        ended = [deliverer._Ended(each, now, Outcome(204, None, 0)) for each in claimed]
+        with self._sessions.begin() as session:
+            deliverer._record(session, ended, now)
+        super()._send(claimed, now)
+
+
 def position_first() -> None:
     """Make this process's drains move the position too early."""
     use_drain(PositionFirst)
@@ -60,4 +74,13 @@ def last_arrival() -> None:
     compare.with_statements = _state_as_they_come  # type: ignore[attr-defined]
 
 
-BROKEN: Mapping[str, Callable[[], None]] = {"position-first": position_first, "last-arrival": last_arrival}
+def recorded_first() -> None:
+    """Make this process's deliverer record what it has not sent."""
+    deliverer.Deliverer = RecordedFirst  # type: ignore[misc]  # where the job finds the class of its deliverer
+
+
+BROKEN: Mapping[str, Callable[[], None]] = {
+    "position-first": position_first,
+    "last-arrival": last_arrival,
+    "recorded-first": recorded_first,
+}

@@ -1,10 +1,11 @@
-"""Crash points: steps of a drain at which a test makes the process kill itself, as `kill -9` there would.
+"""Crash points: steps of a drain or deliverer at which a test makes the process kill itself, as `kill -9` there would.
 
 A test names a folder in CHAOS_CRASH_POINTS and puts a file into it that is named like a step. The first process that
 comes to this step removes the file and kills itself, so one file kills one process. The file `on_event` is not removed:
 it contains a text, and every process that reads an event with this text kills itself.
 
-The product has no crash points. A process of the tests replaces the worker's drain by CrashingDrain.
+The product has no crash points. A process of the tests replaces the worker's drain by CrashingDrain, and what sends
+messages by CrashingSender.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from core.delivery import deliverer
+from core.delivery.sender import Outcome
+from core.delivery.side_by_side import Parcel, SideBySide
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch, Decoded
 from core.ingestion.drain import ShardDrain, Step
+from core.store.deliveries import Claimed, Ready, claim_deliveries
 from core.store.driver import Session
 from core.store.positions import Position
 from core.stream.entries import RawEntry
@@ -30,6 +36,10 @@ BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
 POINTS = (AFTER_BEGIN, AFTER_READ, BEFORE_COMMIT, AFTER_COMMIT)
 ON_EVENT = "on_event"
+BEFORE_CLAIM = "before_claim"
+AFTER_CLAIM = "after_claim"
+BEFORE_RECORD = "before_record"
+DELIVERY_POINTS = (BEFORE_CLAIM, AFTER_CLAIM, BEFORE_RECORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,35 @@ class CrashingDrain(ShardDrain):
         """The step after the commit."""
         self.crash_points.reach(AFTER_COMMIT)
         super()._finish(batch, applied, began)
+
+
+class CrashingSender(SideBySide):
+    """What sends the product's messages, with a crash point before it sends and one after it has answers."""
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """The step after the claim is committed, when nothing is sent."""
+        if parcels:
+            CrashPoints.of_environment().reach(AFTER_CLAIM)
+        super().send(parcels)
+
+    def take(self) -> list[tuple[object, Outcome]]:
+        """The step between an answer and its record."""
+        taken = super().take()
+        if taken:
+            CrashPoints.of_environment().reach(BEFORE_RECORD)
+        return taken
+
+
+def use_crashing_deliverer() -> None:
+    """Make the deliverer of this process have crash points."""
+    deliverer.SideBySide = CrashingSender  # type: ignore[attr-defined]  # where the deliverer finds what sends
+    deliverer.claim_deliveries = _claim  # type: ignore[attr-defined]  # and what claims
+
+
+def _claim(session: Session, endpoints: Sequence[Ready], now: datetime, most: int, failing_most: int) -> list[Claimed]:
+    """The step before the claim of what is due."""
+    CrashPoints.of_environment().reach(BEFORE_CLAIM)
+    return claim_deliveries(session, endpoints, now, most, failing_most)
 
 
 def use_drain(drain: type[ShardDrain]) -> None:

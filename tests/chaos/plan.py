@@ -16,8 +16,8 @@ HEALED_WITHIN_S = 60.0
 class Plan:
     """The options of one run. Everything follows from the seed, except how far it comes in its minutes.
 
-    `fsyncs`: how the stream server may sync. `broken`: a drain that is wrong on purpose. `only`: the names of the
-    faults to choose from, all of them if none is named.
+    `fsyncs`: how the stream server may sync. `broken`: a drain or deliverer that is wrong on purpose. `only`: the
+    names of the faults to choose from, all of them if none is named.
     """
 
     seed: int

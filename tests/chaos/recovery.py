@@ -1,4 +1,6 @@
-"""Recovery: waiting, with deadlines, until a healed system has recovered, drained its stream and closed its days."""
+"""Recovery: waiting, with deadlines, until a healed system has recovered, drained its stream, closed its days and
+delivered its messages.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from core.jobs.due import DUE
 from core.jobs.snapshot import SNAPSHOT, due_chunks
 from core.settings import load_settings
 from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.due import find_due
+from core.store.outbox import tenants_to_announce
 from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.embedded.supervisor import answers
@@ -30,6 +34,10 @@ _TICK_S = 0.1
 _ALL_ANSWERED_WITHIN_S = 120.0
 _TRIGGER_EVERY_S = 3.0
 _CHECKED_WITHIN = timedelta(seconds=30)
+# The next attempt comes after five minutes, or half an hour. As the product does, the endpoints are locked first.
+_LOCK_ENDPOINTS = Sql("SELECT endpoint_id FROM endpoints ORDER BY tenant, endpoint_id FOR NO KEY UPDATE")
+_TRY_AGAIN_NOW = Sql("UPDATE deliveries SET due_at = :now WHERE due_at > :now AND leased_until IS NULL")
+_COUNT_PENDING = Sql("SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL")
 
 
 @dataclass(slots=True)
@@ -41,6 +49,7 @@ class Recovery:
     outcome: Outcome
     sessions: Sessions
     say: Callable[[str], None]
+    delivered_at: datetime | None = None
 
     def await_recovery(self, fault: str) -> None:
         """Wait until all events accepted so far are applied and the API answers; more than a minute is wrong."""
@@ -69,7 +78,7 @@ class Recovery:
                 app.send_task(job.task, expires=60.0, retry=False)
 
     def finish(self) -> None:
-        """Heal everything, wait for the last answers, and then until all is applied and every day is closed."""
+        """Heal everything, wait for the last answers, and then until all is applied, closed and delivered."""
         assert self.load is not None, "finish() needs the load"
         self.say("healed: waiting until everything is applied")
         healed_at = time.monotonic()
@@ -91,6 +100,7 @@ class Recovery:
             # Events that are applied later still are checked, too: late is not lost.
             self._await(self._is_drained, HEALED_WITHIN_S)
         self._await_jobs()
+        self._await_deliveries()
 
     def _send_again(self) -> None:
         """Send events with unknown answers again until they are accepted, as a producer should."""
@@ -121,6 +131,24 @@ class Recovery:
         is_late = self._await(is_done, HEALED_WITHIN_S) is None
         trouble = ["some facts that are due do not count, or some days are not closed"] if is_late else []
         self.outcome.verdict.record("jobs done within 60 s", 1, trouble)
+
+    def _await_deliveries(self) -> None:
+        """Wait until nothing is due to be announced or delivered, without the pauses after failed attempts."""
+        self.say("delivering messages")
+
+        def is_done() -> bool:
+            now = datetime.now(UTC)
+            with self.sessions.begin() as session:
+                _LOCK_ENDPOINTS.rows(session, {})
+                _TRY_AGAIN_NOW.run(session, {"now": now})
+                is_delivered = not tenants_to_announce(session, now) and not _COUNT_PENDING.value(session, {})
+            self.delivered_at = now
+            return is_delivered
+
+        took_s = self._await(is_done, HEALED_WITHIN_S)
+        self.outcome.verdict.record("delivered within 60 s", 1, [] if took_s is not None else ["some messages are not"])
+        if took_s is not None:
+            self.say(f"delivered in {took_s:.1f} s")
 
     def _await(self, question: Callable[[], bool], within_s: float) -> float | None:
         """The seconds that it took until the answer was true; None if it never was."""

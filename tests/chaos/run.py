@@ -1,4 +1,4 @@
-"""One run: a system under load, fault after fault, then healed, drained, closed and checked."""
+"""One run: a system under load, fault after fault, then healed, drained, closed, delivered and checked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from core.errors import MilepostError
 from core.store.database import Sessions
 from milepost.embedded.datadir import private_folder
 from tests.chaos.checks.check import Run, check_all
+from tests.chaos.checks.messages import Arrived
 from tests.chaos.faults.scene import Missed, Scene
 from tests.chaos.faults.schedule import Step, steps
 from tests.chaos.load.load import Load
@@ -72,8 +73,9 @@ class _Runner:
             self._prepare(load)
             scene = self._scene(load, sessions)
             self._inject_faults(load, scene)
-            Recovery(self.system, load, self.outcome, sessions, self.say).finish()
-            self._check(load, engine, sessions)
+            recovery = Recovery(self.system, load, self.outcome, sessions, self.say)
+            recovery.finish()
+            self._check(load, engine, sessions, recovery.delivered_at or datetime.now(UTC))
         finally:
             load.end()
             load.close()
@@ -130,11 +132,16 @@ class _Runner:
             recovery.trigger_jobs()
         self.system.supervise(chance.uniform(*_APART_S))
 
-    def _check(self, load: Load, engine: Engine, sessions: Sessions) -> None:
+    def _check(self, load: Load, engine: Engine, sessions: Sessions, delivered_at: datetime) -> None:
         clients = {tenant: load.client(tenant) for tenant in ZONES}
         goals = [goal for actor in load.actors for goal in actor.goals]
+        self.say("reading the feed to its end")
+        for reader in load.readers:
+            reader.read_to_end()
+        feeds = {reader.tenant: reader.messages for reader in load.readers}
+        arrived = Arrived(load.endpoints, feeds, list(self.system.receiver.received), delivered_at)
         try:
-            run = Run(self.plan.seed, engine, sessions, load.sent_log, goals, clients)
+            run = Run(self.plan.seed, engine, sessions, load.sent_log, goals, arrived, clients)
             counts = check_all(run, self.outcome.verdict, self.say)
         finally:
             for client in clients.values():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.budget import examples
-from tests.chaos.faults.schedule import FAULTS, steps
+from tests.chaos.faults.schedule import FAULTS, LONG_FAULTS, steps
 from tests.chaos.load.banks import make_banks
 from tests.chaos.load.events import FACT, NOTHING, SPOILINGS, Event, Maker, money, spoil
 from tests.chaos.load.producer import Producer
@@ -40,10 +40,12 @@ def test_a_seed_makes_the_same_world_events_and_faults_again(seed: int) -> None:
 
 @given(SEEDS)
 def test_every_round_has_every_fault(seed: int) -> None:
-    """Before any kind comes again, each has come; only a long run has the long cuts."""
+    """Before any kind comes again, each has come; only a long run has those that last long."""
     first = Counter(step.fault.name for step in itertools.islice(steps(seed, 1), len(FAULTS)))
     assert first == Counter(fault.name for fault in FAULTS)
-    assert any("for long" in step.fault.name for step in itertools.islice(steps(seed, 10), len(FAULTS) + 2))
+    most = len(FAULTS) + len(LONG_FAULTS)
+    of_long_run = Counter(step.fault.name for step in itertools.islice(steps(seed, 10), most))
+    assert of_long_run == Counter(fault.name for fault in (*FAULTS, *LONG_FAULTS))
 
 
 @settings(max_examples=examples(10))

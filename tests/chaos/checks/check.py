@@ -21,6 +21,7 @@ from tests.chaos.checks.goals import (
     check_milestones,
     expect_goals,
 )
+from tests.chaos.checks.messages import Arrived, check_messages
 from tests.chaos.checks.rebuild import check_rebuild
 from tests.chaos.checks.requests import check_requests
 from tests.chaos.checks.rest import check_rest
@@ -32,13 +33,14 @@ from tests.chaos.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is checked after a run: the database, the logs of events and requests, and the API."""
+    """What is checked after a run: the database, the logs of events and requests, the messages, and the API."""
 
     seed: int
     engine: Engine
     sessions: Sessions
     sent_log: SentLog
     goals: Sequence[GoalLog]
+    arrived: Arrived
     clients: Mapping[str, httpx2.Client]
 
 
@@ -62,6 +64,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> dict[st
     check_closes(verdict, goals, evidence)
     check_ledger(verdict, goals, evidence)
     check_milestones(verdict, goals, oracles, evidence)
+    counts = check_messages(verdict, run.arrived, goals, evidence)
     say("asking for every goal over REST")
     check_rest(verdict, goals, run.clients)
     say("milepost verify")
@@ -71,7 +74,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> dict[st
     else:
         say("applying everything once more to a fresh database")
         check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
-    return evidence.counts()
+    return evidence.counts() | counts
 
 
 def check_by_verify(verdict: Verdict, sessions: Sessions) -> None:

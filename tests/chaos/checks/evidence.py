@@ -33,7 +33,9 @@ _QUERIES = {
         ORDER BY tenant, goal_id, entry""",
     "goal_snapshots": "SELECT tenant, goal_id, day, amount_minor FROM goal_snapshots ORDER BY tenant, goal_id, day",
     "close_rewrites": "SELECT tenant, goal_id, before_minor FROM close_rewrites WHERE before_minor IS NOT NULL",
-    "outbox": "SELECT tenant, message_id, type FROM outbox ORDER BY tenant, message_id",
+    "outbox": """SELECT tenant, message_id, type, payload, created_at, historical, position FROM outbox
+        ORDER BY tenant, message_id""",
+    "deliveries": "SELECT tenant, endpoint_id, message_id, status FROM deliveries",
 }
 _OF_GOALS = ("links", "manual_amounts", "milestones", "goal_entries", "goal_snapshots", "close_rewrites")
 # What is dated further ahead than this cannot count when it is sent.

@@ -138,7 +138,7 @@ def check_milestones(
                 for amount in sorted(due - stored_as_reached)
             ]
         reached = stored_as_reached | ({each.finish_minor} if each.row["reached_at"] is not None else set())
-        never = _never_reached(reached, each, evidence)
+        never = never_reached(reached, each, evidence)
         rows += [f"{each.key}: {amount} is stored as reached and never was" for amount in never]
         name = f"{each.row['tenant']} {{}}_reached:{each.row['goal_id']}:{{}}"
         expected |= {name.format("milestone", amount): 1 for amount in stored_as_reached}
@@ -161,7 +161,7 @@ def _not_withdrawn(messages: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     return dict(left)
 
 
-def _never_reached(stored_as_reached: Iterable[int], each: ExpectedGoal, evidence: Evidence) -> list[int]:
+def never_reached(stored_as_reached: Iterable[int], each: ExpectedGoal, evidence: Evidence) -> list[int]:
     """The amounts stored as reached that no ledger entry and no snapshot, current or earlier, has reached."""
     own = each.row["tenant"], each.row["goal_id"]
     amounts = [entry["after_minor"] for entry in evidence.of_goal("goal_entries", *own)]

@@ -9,11 +9,10 @@ from random import Random
 from core.store.driver import Sql
 from tests.chaos.crash_points import ON_EVENT, POINTS
 from tests.chaos.faults.backlog import backlog
-from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
+from tests.chaos.faults.scene import Fault, Inject, Scene
 from tests.chaos.load.events import Event, killer
 from tests.chaos.load.world import ZONES
 
-_DIES_WITHIN_S = 15.0
 _ACCEPTED_WITHIN_S = 60.0
 _SET_ASIDE_WITHIN_S = 60.0
 _SET_ASIDE = Sql("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND event = :body")
@@ -25,11 +24,7 @@ def _die_at(point: str) -> Inject:
         file = scene.system.crash_points / point
         with backlog(scene):
             file.touch()
-        has_died = scene.await_(lambda: not file.exists(), _DIES_WITHIN_S)
-        file.unlink(missing_ok=True)
-        if not has_died:
-            raise Missed("no drain reached the crash point")
-        scene.say("a drain died")
+        scene.await_death(file)
         yield
 
     return died

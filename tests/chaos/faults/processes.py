@@ -64,6 +64,16 @@ def _stop(name: str, pick: Pick) -> Inject:
     return stopped
 
 
+def kill_main(name: str) -> Inject:
+    """Kill a process that the supervisor has started."""
+    return _kill(name, _main)
+
+
+def stop_main(name: str) -> Inject:
+    """Stop a process that the supervisor has started, until the fault ends."""
+    return _stop(name, _main)
+
+
 @contextmanager
 def _two_beats(scene: Scene, _chance: Random) -> Iterator[None]:
     scene.system.start_process("second beat", ["beat"])

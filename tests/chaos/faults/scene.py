@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from core.errors import MilepostError
@@ -17,6 +18,7 @@ from tests.chaos.system.system import System
 from tests.chaos.verdict import Verdict
 
 _TICK_S = 0.05
+_DIES_WITHIN_S = 15.0
 
 
 class Missed(MilepostError):
@@ -44,6 +46,14 @@ class Scene:
                 return False
             self.system.supervise(_TICK_S)
         return True
+
+    def await_death(self, crash_point: Path) -> None:
+        """Wait until a process has died at a crash point, whose file is there; raises Missed if none does."""
+        has_died = self.await_(lambda: not crash_point.exists(), _DIES_WITHIN_S)
+        crash_point.unlink(missing_ok=True)
+        if not has_died:
+            raise Missed("no process reached the crash point")
+        self.say("a process died")
 
 
 Inject = Callable[[Scene, Random], AbstractContextManager[None]]

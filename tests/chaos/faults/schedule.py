@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from tests.chaos.faults.deliveries import DELIVERY_FAULTS, LONG_DELIVERY_FAULTS
 from tests.chaos.faults.drains import DRAIN_FAULTS
 from tests.chaos.faults.links import LINK_FAULTS, LONG_LINK_FAULTS
 from tests.chaos.faults.processes import PROCESS_FAULTS
 from tests.chaos.faults.scene import Fault
 from tests.chaos.faults.servers import SERVER_FAULTS
 
-FAULTS: Sequence[Fault] = (*PROCESS_FAULTS, *SERVER_FAULTS, *LINK_FAULTS, *DRAIN_FAULTS)
+FAULTS: Sequence[Fault] = (*PROCESS_FAULTS, *SERVER_FAULTS, *LINK_FAULTS, *DRAIN_FAULTS, *DELIVERY_FAULTS)
+LONG_FAULTS: Sequence[Fault] = (*LONG_LINK_FAULTS, *LONG_DELIVERY_FAULTS)
 _LONG_FROM_MINUTES = 5.0
 
 
@@ -38,7 +40,7 @@ class Step:
 def steps(seed: int, minutes: float, only: Collection[str] = ()) -> Iterator[Step]:
     """Yield the faults of a run, without end; if `only` is not empty, only those that it names."""
     chance, number = Random(f"{seed}:faults"), 0
-    kinds = [*FAULTS, *(LONG_LINK_FAULTS if minutes >= _LONG_FROM_MINUTES else ())]
+    kinds = [*FAULTS, *(LONG_FAULTS if minutes >= _LONG_FROM_MINUTES else ())]
     kinds = [fault for fault in kinds if not only or fault.name in only]
     while True:
         for fault in chance.sample(kinds, len(kinds)):

@@ -1,4 +1,4 @@
-"""The load of a run: senders of events and actors that send requests, started and ended together."""
+"""The load of a run: senders of events, actors that send requests, and readers of the feed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from tests.chaos.load.sender import Sender
 from tests.chaos.load.sent_log import SentEvent, SentLog
 from tests.chaos.load.transports import HttpTransport, StreamTransport, http_client
 from tests.chaos.load.world import ZONES, World
+from tests.chaos.messages.endpoints import Endpoint, make_endpoints
+from tests.chaos.messages.feed import FeedReader
 from tests.chaos.operations.actor import Actor
 from tests.chaos.operations.requests import NoAnswer, Requests
 from tests.chaos.plan import Plan
@@ -40,7 +42,7 @@ class LoadFailed(MilepostError):
 
 @dataclass(slots=True)
 class Load:
-    """All senders and actors, each in a thread of its own. `keys` are by tenant."""
+    """All senders, actors and readers, each in a thread of its own. `keys` are by tenant."""
 
     plan: Plan
     system: System
@@ -51,6 +53,8 @@ class Load:
     is_over: Flag = field(default_factory=Flag)
     senders: list[Sender] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
+    readers: list[FeedReader] = field(default_factory=list)
+    endpoints: list[Endpoint] = field(default_factory=list)
     _threads: list[Background] = field(default_factory=list)
 
     @classmethod
@@ -63,6 +67,7 @@ class Load:
         for tenant in ZONES:
             requests = Requests(load.client(tenant), f"chaos-{tenant}", load.is_over)
             load.actors.append(Actor(tenant, plan.seed, load.world, requests, load.is_over))
+            load.readers.append(FeedReader(tenant, plan.seed, load.client(tenant), load.is_over))
         return load
 
     def client(self, tenant: str) -> httpx2.Client:
@@ -78,11 +83,12 @@ class Load:
         return Producer(number, self.plan.seed, self.world, self.banks, lambda: datetime.now(UTC), clock_off)
 
     def open(self) -> None:
-        """Send the first fact of every account and create the goals, before any fault."""
+        """Send the first fact of every account, make the endpoints and create the goals, before any fault."""
         self.stream_transport().send(self._openings(), self.sent_log)
         if not all(sent.is_acknowledged for sent in self.sent_log.events.values()):
             raise LoadFailed("the first events were not accepted")
         for actor in self.actors:
+            self.endpoints += make_endpoints(actor.tenant, actor.requests, self.system.receiver)
             actor.create_goals()
 
     def start(self) -> None:
@@ -91,6 +97,7 @@ class Load:
             Background(f"sender {each.producer.number}", each.step, self.is_over) for each in self.senders
         ]
         self._threads += [Background(f"actor {each.tenant}", each.step, self.is_over) for each in self.actors]
+        self._threads += [Background(f"reader {each.tenant}", each.step, self.is_over) for each in self.readers]
         for thread in self._threads:
             thread.start()
 
@@ -109,6 +116,8 @@ class Load:
         """Record wrong answers, and requests that were never answered."""
         for actor in self.actors:
             verdict.record("answers", actor.requests.count, actor.wrong)
+        for reader in self.readers:
+            verdict.record("answers", reader.count, reader.wrong)
         verdict.record("answers", 0, [str(thread.error) for thread in self._threads if thread.error is not None])
 
     def unknown_to_resend(self) -> list[Event]:
@@ -126,6 +135,8 @@ class Load:
             sender.close()
         for actor in self.actors:
             actor.requests.client.close()
+        for reader in self.readers:
+            reader.client.close()
 
     def _sender(self, number: int, clock_off: timedelta) -> Sender:
         http = {tenant: HttpTransport(self.client(tenant)) for tenant in ZONES}

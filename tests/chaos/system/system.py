@@ -27,6 +27,7 @@ from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import FRONT, WORKERS, answers
 from tests.chaos.crash_points import VARIABLE
 from tests.chaos.load.world import SHARDS
+from tests.chaos.messages.receiver import Receiver
 from tests.chaos.system.disks import Disk
 from tests.chaos.system.proxy import Proxy
 from tests.chaos.system.servers import ChaosServers, Fsync
@@ -35,8 +36,8 @@ _TICK_S = 0.05
 _READY_WITHIN_S = 90.0
 _HOST = "127.0.0.1"
 _ROOT = Path(__file__).parents[3]
-DRAINS_WORKER = "worker drains"
-# The arguments by which the drains' worker is found among all processes.
+DRAINS_WORKER, DELIVERIES_WORKER = "worker drains", "worker deliveries"
+# The arguments by which the workers with crash points are found among all processes.
 CHAOS_MARKER = ("-P", "-m", "tests.chaos.worker")
 
 Say = Callable[[str], None]
@@ -48,7 +49,7 @@ class NotReady(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """How a system is made. `broken` names the wrong drain of its worker; None: the product's own drain.
+    """How a system is made. `broken` names what its workers do wrong; None: nothing.
 
     `fsyncs`: how the stream server may sync; it starts with the first, and each restart chooses one of them.
     """
@@ -71,7 +72,7 @@ class Make:
         return Fsync.EVERYSEC in self.fsyncs
 
 
-class DrainsWorker(Child):
+class CrashingWorker(Child):
     """`python -P -m tests.chaos.worker ARGUMENTS` instead of the product's worker."""
 
     __slots__ = ()
@@ -84,7 +85,10 @@ class DrainsWorker(Child):
 
 @dataclass(slots=True)
 class System:
-    """A running system in a folder. `links` are by server; `crash_points` is the folder of crash points."""
+    """A running system in a folder. `links` are by server; `crash_points` is the folder of crash points.
+
+    Messages are delivered to `receiver`.
+    """
 
     data: DataDir
     make: Make
@@ -93,6 +97,7 @@ class System:
     links: dict[str, Proxy] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
+    receiver: Receiver = field(default_factory=Receiver)
 
     @property
     def crash_points(self) -> Path:
@@ -123,6 +128,7 @@ class System:
         self.links = {"postgres": Proxy(self.servers.postgres.port), "stream": Proxy(self.servers.valkey.port)}
         for link in self.links.values():
             link.start()
+        self.receiver.start()
         for name, arguments in self._commands().items():
             self.start_process(name, arguments)
         self.await_api()
@@ -130,7 +136,7 @@ class System:
     def start_process(self, name: str, arguments: Sequence[str]) -> None:
         """Start a process of Milepost and supervise it from now on."""
         log = self.data.logs / f"{name.replace(' ', '-')}.log"
-        kind = DrainsWorker if name == DRAINS_WORKER else Child
+        kind = CrashingWorker if name in (DRAINS_WORKER, DELIVERIES_WORKER) else Child
         self.children[name] = kind(name, arguments, self.data.path, log, self._environment())
         self.children[name].start()
 
@@ -181,6 +187,7 @@ class System:
             child.kill_group()
         for link in self.links.values():
             link.stop()
+        self.receiver.stop()
         for marker in (MARKER, CHAOS_MARKER):
             end_processes(list(find_commands(self.data.path, marker)), grace_s=0)
         end_orphans(self.data.path)
@@ -194,8 +201,9 @@ class System:
         return sessions_at(self.servers.database_url)
 
     def _commands(self) -> dict[str, Sequence[str]]:
-        drains = [] if self.make.broken is None else [f"--broken={self.make.broken}"]
-        return {**FRONT, **WORKERS, DRAINS_WORKER: drains}
+        broken = [] if self.make.broken is None else [f"--broken={self.make.broken}"]
+        crashing = {DRAINS_WORKER: ["drains", *broken], DELIVERIES_WORKER: ["deliveries", *broken]}
+        return {**FRONT, **WORKERS, **crashing}
 
     def _environment(self) -> dict[str, str]:
         settings = {
@@ -205,6 +213,9 @@ class System:
             "PORT": str(self.api_port),
             "SHARDS": str(SHARDS),
             "STREAM_DURABILITY": self.make.durability,
+            "SECRETS_KEY": self.data.keep_secrets_key(),
+            "ENDPOINT_HTTP": "true",
+            "ENDPOINT_NETWORKS": f"{_HOST}/32",
         }
         # None of the caller's settings are passed on: they could name real servers.
         ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
