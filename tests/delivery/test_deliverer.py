@@ -13,14 +13,19 @@ from core.delivery.addresses import AddressRules
 from core.delivery.deliverer import FAILING_MOST, RETRIES, Deliverer
 from core.delivery.signatures import make_secret
 from core.jobs.relay import relay
+from core.jobs.retain import run_retain
+from core.jobs.snapshot import run_snapshot
 from core.providers.sealing import Sealer
 from core.services import endpoints as service
 from core.services.endpoints import EndpointChanges
+from core.services.inputs import MilestoneDraft
+from core.services.milestones import add_milestone
 from core.settings import Settings
 from core.store.database import Sessions
 from core.store.deliveries import IN_FLIGHT_MOST, LEASE, ListedAttempt, claim_deliveries, ready_endpoints
 from core.store.driver import Sql
-from tests.conftest import NOW
+from tests.acts import DEFAULT, balance, goal, link, paid
+from tests.conftest import NOW, Apply
 from tests.delivery.conftest import AddEndpoint, Clock, write
 from tests.delivery.receiver import Receiver
 
@@ -355,3 +360,49 @@ def test_work_begins_as_soon_as_something_is_written(
     working.join()
     assert len(receiver.received) == 10
     assert sorted(taken)[5] < 0.5
+
+
+def test_the_half_year_of_ten_people_is_not_delivered_and_what_they_reach_today_is(
+    session_factory: Sessions,
+    apply: Apply,
+    deliverer: Deliverer,
+    endpoint: AddEndpoint,
+    receiver: Receiver,
+    clock: Clock,
+) -> None:
+    """Each has a goal with milestones that were crossed meanwhile, and a balance of yesterday."""
+    endpoint(types=["goal.reached", "milestone.reached"])
+    began = NOW - 180 * DAY
+    people = [f"account {number}" for number in range(10)]
+    for account in people:
+        goal_id = goal(session_factory, NOW, target_amount="100", start_date=began.date())
+        link(session_factory, NOW, goal_id, account, "100", began.date())
+        for amount in ("20", "80", "95"):
+            with session_factory.begin() as session:
+                add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), NOW)
+        apply([paid(f"{account} {day}", 500, NOW - (180 - 10 * day) * DAY, account) for day in range(18)])
+        apply([balance(9_000, NOW - DAY, account)])
+    run_snapshot(session_factory, NOW)
+    deliverer.work_through()
+    assert receiver.received == []
+    assert len([name for name in feed(session_factory) if name.startswith("milestone_reached")]) == 20
+    apply([paid(f"{people[0]} today", 500, NOW + HOUR, people[0])], at=NOW + HOUR)
+    clock.passes(HOUR)
+    deliverer.work_through()
+    assert [each.type for each in receiver.received] == ["milestone.reached"]
+
+
+def test_what_is_past_retention_goes_with_its_message(
+    session_factory: Sessions, deliverer: Deliverer, endpoint: AddEndpoint, clock: Clock
+) -> None:
+    """Deliveries and attempts of messages that are deleted are deleted too, and no others."""
+    endpoint()
+    write(session_factory, "old")
+    deliverer.work_through()
+    clock.passes(91 * DAY)
+    write(session_factory, "new", at=clock.now)
+    deliverer.work_through()
+    run_retain(session_factory, clock.now)
+    with session_factory() as session:
+        for table in ("outbox", "deliveries", "delivery_attempts"):
+            assert Sql(f"SELECT message_id FROM {table}").values(session, {}) == ["goal_changed:new:1"]
