@@ -170,7 +170,7 @@ def test_status_finds_it(running: Up) -> None:
     assert done.returncode == 0
     assert found["schema_is_current"] is True
     assert [shard["shard"] for shard in found["shards"]] == [0, 1]
-    assert sorted(found["processes"]) == ["api", "beat", "worker drains", "worker jobs"]
+    assert sorted(found["processes"]) == ["api", "beat", "worker deliveries", "worker drains", "worker jobs"]
     assert found["processes"]["api"] == f"answers at http://127.0.0.1:{running.port}"
 
 
