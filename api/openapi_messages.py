@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.schemas.catalogue import CATALOGUE, Told
+from api.schemas.catalogue import CATALOGUE, CatalogueEntry
 
 _SCHEMAS = "#/components/schemas/"
 _HEADERS = {
@@ -28,23 +28,23 @@ _ANSWERS = {
 
 def webhooks() -> dict[str, Any]:
     """An entry for each type of message, by its name."""
-    return {str(type): {"post": _operation(told)} for type, told in CATALOGUE.items()}
+    return {str(type): {"post": _operation(entry)} for type, entry in CATALOGUE.items()}
 
 
 def schemas_of_messages() -> dict[str, Any]:
     """The schemas of all bodies by their names, and of what these have inside."""
-    adapters = [(name, "serialization", TypeAdapter(told.body)) for name, told in CATALOGUE.items()]
+    adapters = [(name, "serialization", TypeAdapter(entry.body)) for name, entry in CATALOGUE.items()]
     _, text = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
     found: dict[str, Any] = text["$defs"]
     return found
 
 
-def _operation(told: Told) -> dict[str, Any]:
-    schema = {"$ref": _SCHEMAS + told.body.__name__}
+def _operation(entry: CatalogueEntry) -> dict[str, Any]:
+    schema = {"$ref": _SCHEMAS + entry.body.__name__}
     return {
         "tags": ["messages"],
-        "summary": told.summary,
-        "description": f"Follows from: {told.follows_from}",
+        "summary": entry.summary,
+        "description": f"Follows from: {entry.follows_from}",
         "parameters": [
             {
                 "name": name,
@@ -56,6 +56,9 @@ def _operation(told: Told) -> dict[str, Any]:
             }
             for name, (description, example) in _HEADERS.items()
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": told.example}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": entry.example}},
+        },
         "responses": _ANSWERS,
     }

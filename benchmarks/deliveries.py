@@ -42,6 +42,7 @@ from core.store.outbox import Message, write_messages
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
 from milepost.ops.latency import StepProgress
+from worker.context import share_the_interpreter, spare_the_collector
 
 _SECRETS_KEY = "the key of the benchmark seals its secrets"
 # As long as those of milestones are.
@@ -259,6 +260,9 @@ def _deliver(settings: Settings, receiver: Receiver, endpoints: int, each: int, 
 
 
 def _prepare_to_deliver(settings: Settings, number: int) -> partial[int]:
+    # As the worker does.
+    spare_the_collector()
+    share_the_interpreter()
     sessions = open_sessions(settings, application_name="milepost bench")
     return partial(_deliver_all, make_deliverer(sessions, settings), number)
 

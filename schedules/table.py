@@ -49,7 +49,7 @@ JOB_ROWS = (
         SWEEP,
         60.0,
         "removes applied entries from the stream, wakes the drains of shards that a crash left behind, and starts the "
-        "jobs of tenants whose day is over and not closed yet; and tells of dead letters",
+        "jobs of tenants whose day is over and not closed yet; and writes messages about dead letters",
     ),
     job_row(RELAY, 1.0, "announces messages, so that the feed has them within moments"),
     job_row(DELIVER, 1.0, "starts a slice of deliveries where none runs; most of these messages are dropped"),
@@ -64,7 +64,7 @@ JOB_ROWS = (
         Clock(minute=17),
         "stores the projections of tenants whose last day is closed, once for each of their days",
     ),
-    job_row(RELINKS, Clock(minute=22), "tells of accounts that probably go on under a new id, once of each"),
+    job_row(RELINKS, Clock(minute=22), "writes messages about accounts that probably go on under a new id"),
     job_row(
         RETAIN,
         Clock(minute=47),

@@ -196,6 +196,10 @@ def run_worker(settings: Settings, queues: Queues) -> None:
     """
     log_as_json(settings.log_level)
     app = make_worker_app(settings)
+    if queues == "deliveries":
+        # Its threads work in this process; those of the others do in children, which begin with the same.
+        spare_the_collector()
+        share_the_interpreter()
     queue, pool = {
         "drains": (DRAIN_QUEUE, [f"--concurrency={settings.drain_concurrency}"]),
         "jobs": (JOB_QUEUE, [f"--concurrency={settings.job_processes}"]),

@@ -3,9 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import Field, with_config
 from starlette.responses import Response
-from typing_extensions import TypedDict
 
 from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
@@ -14,9 +12,9 @@ from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.accounts import AccountBody, account_body
 from api.schemas.documented import answers
-from api.schemas.rendering import Amount, ExactResponse, Moment, moment
+from api.schemas.relinks import RelinkBody
+from api.schemas.rendering import ExactResponse, moment
 from api.schemas.requests import NewRelink, UndoneRelink
-from api.schemas.values import AccountKind, Currency, RelinkReason
 from core.goals.money import to_decimal
 from core.services import relinks
 from core.services.keys import Scope
@@ -24,24 +22,6 @@ from core.services.pages import PAGE
 from core.store.relinks import Candidate
 
 router = Routes(tags=["accounts"])
-
-
-@with_config(title="ProbableRelink")
-class RelinkBody(TypedDict):
-    """Two accounts of one user, kind and currency that are probably one; balances are those of their last reports."""
-
-    old_account_id: Annotated[str, Field(description="the account that probably goes on under another id")]
-    new_account_id: Annotated[str, Field(description="the account that it probably goes on as")]
-    user_id: Annotated[str, Field(description="whose accounts they are")]
-    kind: Annotated[AccountKind, Field(description="of both")]
-    currency: Annotated[Currency, Field(description="of both: an ISO 4217 code")]
-    old_balance: Annotated[Amount, Field(description="of the old account, with exactly the currency's digits")]
-    old_as_of: Annotated[Moment, Field(description="the moment of that balance")]
-    new_balance: Annotated[Amount, Field(description="of the new account, with exactly the currency's digits")]
-    new_as_of: Annotated[Moment, Field(description="the moment of that balance")]
-    old_last_time: Annotated[Moment, Field(description="the `time` of the last event with a fact of the old account")]
-    new_first_time: Annotated[Moment, Field(description="the `time` of the first event with one of the new account")]
-    why: Annotated[RelinkReason, Field(description="the old one's connection is broken, or it is silent")]
 
 
 @router.get(

@@ -20,7 +20,7 @@ from api.schemas.messages import (
 from core.messages.types import MessageType
 
 
-class Told(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """A type in the catalogue: its body, a summary, what it follows from, and an example of the body."""
 
     body: Any
@@ -133,8 +133,8 @@ _ABOUT: dict[MessageType, tuple[Any, str, str]] = {
     MessageType.REFRESH_REQUESTED: (
         RefreshRequestedMessage,
         "Something is to be pulled",
-        "A provider's webhook that asks to pull something, each time. A verification key is told once while it is open,"
-        " and none while twenty are.",
+        "A provider's webhook that asks to pull something, each time. Of a verification key there is one message while"
+        " it is open, and none while twenty are.",
     ),
     MessageType.DEAD_LETTER_WAITING: (
         DeadLetterWaitingMessage,
@@ -155,7 +155,8 @@ _ABOUT: dict[MessageType, tuple[Any, str, str]] = {
         "An endpoint that failed for three days, or that answered 410.",
     ),
 }
-CATALOGUE: dict[MessageType, Told] = {
-    type: Told(*about, {"type": str(type), "timestamp": _AT, "data": _EXAMPLES[type]}) for type, about in _ABOUT.items()
+CATALOGUE: dict[MessageType, CatalogueEntry] = {
+    type: CatalogueEntry(*about, {"type": str(type), "timestamp": _AT, "data": _EXAMPLES[type]})
+    for type, about in _ABOUT.items()
 }
 """Every type, in the order of docs/messages.md."""

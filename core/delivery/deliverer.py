@@ -108,7 +108,7 @@ class Deliverer:
     ) -> None:
         self._sessions, self._sealer, self._relay, self._clock = sessions, sealer, relay, clock
         rules, agent = AddressRules.of(settings), f"Milepost/{version('milepost')}"
-        self._wakeups = Wakeups(listen_url(settings), [OUTBOX_CHANNEL], "milepost deliveries")
+        self._wakeups = Wakeups(listen_url(settings), OUTBOX_CHANNEL, "milepost deliveries")
         self._sending = SideBySide(lambda: Sender(rules, user_agent=agent), self._wakeups.wake)
         self._ended: list[_Ended] = []
         self._failing_in_progress = 0
@@ -179,7 +179,6 @@ class Deliverer:
                 secrets[key] = self._secrets_of(each, now)
             texts = secrets[key]
             if isinstance(texts, SecretsUnreadable):
-                log.error("a message cannot be signed", error=str(texts), endpoint=each.endpoint_id)
                 self._ended.append(_Ended(each, now, Outcome(None, f"not sent: {texts}", 0, b"", None)))
                 continue
             body = each.payload.encode()
@@ -191,11 +190,12 @@ class Deliverer:
 
     def _secrets_of(self, claimed: Claimed, now: datetime) -> list[str] | SecretsUnreadable:
         """The secrets that sign now, the newest first."""
-        if self._sealer is None:
-            return SecretsUnreadable("MILEPOST_SECRETS_KEY is not set")
         try:
+            if self._sealer is None:
+                raise SecretsUnreadable("MILEPOST_SECRETS_KEY is not set")
             secrets = self._sealer.open_all(claimed.sealed_secrets, row_name(claimed.tenant, claimed.endpoint_id))
         except SecretsUnreadable as error:
+            log.error("messages cannot be signed", error=str(error), endpoint=claimed.endpoint_id)
             return error
         return [each.text for each in reversed(secrets) if each.is_good(now)]
 
@@ -218,11 +218,13 @@ class Deliverer:
 def _record(session: Session, ended: Sequence[_Ended], now: datetime) -> None:
     locked = lock_failing(session, [(each.claimed.tenant, each.claimed.endpoint_id) for each in ended])
     attempts = [_attempt(each, now) for each in ended if (each.claimed.tenant, each.claimed.endpoint_id) in locked]
-    if not attempts:
-        return
-    record_attempts(session, attempts)
-    for key, before in locked.items():
-        _judge(session, key, before, [each for each in attempts if (each.tenant, each.endpoint_id) == key], now)
+    if attempts:
+        record_attempts(session, attempts)
+    of_endpoints: dict[tuple[str, str], list[Attempt]] = {}
+    for each in attempts:
+        of_endpoints.setdefault((each.tenant, each.endpoint_id), []).append(each)
+    for key, own in of_endpoints.items():
+        _judge(session, key, locked[key], own, now)
 
 
 def _attempt(ended: _Ended, now: datetime) -> Attempt:

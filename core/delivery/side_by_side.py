@@ -105,4 +105,6 @@ class SideBySide:
             log.error("a message could not be sent", exc_info=error)
         outcome = task.result() if error is None else Outcome(None, "a fault of Milepost, see its log", 0, b"", None)
         self._outcomes.append((key, outcome))
-        self._on_outcome()
+        # Whoever takes outcomes takes all, so the first one wakes it for those that follow.
+        if len(self._outcomes) == 1:
+            self._on_outcome()

@@ -1,8 +1,8 @@
-"""The job relinks: tells of accounts that probably go on under a new id, once of each pair.
+"""The job relinks: messages about accounts that probably go on under a new id, one of each pair.
 
 Nothing happens at the moment at which an account has been silent for two days, so somebody has to look. All accounts of
 a tenant are looked at, some at a time, each time in a transaction of its own. A crash leaves the rest for the next run;
-to run it twice, or two at once, tells of no pair again.
+to run it twice, or two at once, writes no message again.
 """
 
 import time
@@ -21,34 +21,34 @@ from core.store.tenants import list_tenants
 
 
 @dataclass(frozen=True, slots=True)
-class RelinksTold:
-    """How many pairs were told."""
+class RelinksFound:
+    """How many messages were written, one for each pair that is new."""
 
-    told: int = 0
+    messages: int = 0
 
 
-def run_relinks(sessions: Sessions, now: datetime) -> RelinksTold:
-    """Tell of all new pairs of all tenants."""
+def run_relinks(sessions: Sessions, now: datetime) -> RelinksFound:
+    """Write a message about each new pair of all tenants."""
     with sessions() as session:
         tenants = [each.name for each in list_tenants(session)]
-    return RelinksTold(sum(_tell(sessions, tenant, now, "", inf).count for tenant in tenants))
+    return RelinksFound(sum(_write(sessions, tenant, now, "", inf).count for tenant in tenants))
 
 
-def _tell(sessions: Sessions, tenant: str, now: datetime, after: str, time_slice_s: float) -> PartDone:
-    stop_at, told = time.monotonic() + time_slice_s, 0
+def _write(sessions: Sessions, tenant: str, now: datetime, after: str, time_slice_s: float) -> PartDone:
+    stop_at, written = time.monotonic() + time_slice_s, 0
     while time.monotonic() < stop_at:
         with sessions.begin() as session:
             ids = account_ids(session, tenant, after=after, limit=ACCOUNTS_AT_ONCE)
             pairs = find_probable(session, tenant, ids, now)
-            messages = [relink_suspected(tenant, pair, probable_since(pair, now), now) for pair in pairs]
-            told += write_missing(session, messages)
+            new = [relink_suspected(tenant, pair, probable_since(pair, now), now) for pair in pairs]
+            written += write_missing(session, new)
         if len(ids) < ACCOUNTS_AT_ONCE:
-            return PartDone(told)
+            return PartDone(written)
         after = ids[-1]
-    return PartDone(told, (tenant, after))
+    return PartDone(written, (tenant, after))
 
 
-def _run(whole: WholeRun) -> RelinksTold:
+def _run(whole: WholeRun) -> RelinksFound:
     return run_relinks(whole.sessions, whole.now)
 
 
@@ -60,7 +60,7 @@ def _due(servers: Servers) -> Iterator[tuple[str, str]]:
 
 
 def _run_tenant(servers: Servers, tenant: str, after: str) -> PartDone:
-    return _tell(servers.sessions, tenant, servers.database_now(), after, TIME_SLICE_S)
+    return _write(servers.sessions, tenant, servers.database_now(), after, TIME_SLICE_S)
 
 
 RELINKS = Job(

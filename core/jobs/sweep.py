@@ -1,7 +1,7 @@
 """The job sweep: trims applied entries off the stream, and names the shards that still have entries to apply.
 
-It also tells of dead letters that wait. It does so rather than the relay, since a minute is soon enough for a person,
-and a broken producer's first minute makes a fuller message than its first second.
+It also writes messages about dead letters that wait. It does so rather than the relay, since a minute is soon enough
+for a person, and a broken producer's first minute makes a fuller message than its first second.
 """
 
 from dataclasses import dataclass, replace
@@ -19,11 +19,14 @@ from core.stream.stream import EventStream
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many entries were trimmed, the shards with entries that are not applied, and how many tenants were told."""
+    """How many entries were trimmed, the shards with entries that are not applied, and how many messages were written.
+
+    The messages are about dead letters that wait.
+    """
 
     trimmed: int
     unapplied_shards: tuple[int, ...]
-    told: int = 0
+    messages: int = 0
 
 
 def sweep(sessions: Sessions, stream: EventStream) -> Swept:
@@ -35,33 +38,33 @@ def sweep(sessions: Sessions, stream: EventStream) -> Swept:
     return Swept(trimmed, tuple(unapplied))
 
 
-def tell_of_dead_letters(sessions: Sessions, now: datetime) -> int:
-    """Write a message for each tenant whose dead letters wait and which was not told; returns how many are new.
+def write_dead_letter_messages(sessions: Sessions, now: datetime) -> int:
+    """Write a message for each tenant whose dead letters wait and which has none; returns how many are new.
 
-    When none waits any more that is noted, so that the next one is told again. Two runs at once write one message.
+    When none waits any more that is noted, so that the next one gets a message again. Two runs at once write one.
     """
     with sessions() as session:
         tenants = tenants_to_tell(session, DEAD_LETTERS)
-    told = 0
+    messages = 0
     for tenant in tenants:
         with sessions.begin() as session:
             letters = waiting_letters(session, tenant)
             if letters.codes:
-                told += write_missing(session, [dead_letter_waiting(tenant, letters, now)])
+                messages += write_missing(session, [dead_letter_waiting(tenant, letters, now)])
             else:
                 end_message(session, tenant, DEAD_LETTERS)
-    return told
+    return messages
 
 
 def _run(whole: WholeRun) -> Swept:
     # First, since it does not need the stream's server.
-    told = tell_of_dead_letters(whole.sessions, whole.now)
-    return replace(sweep(whole.sessions, whole.stream), told=told)
+    messages = write_dead_letter_messages(whole.sessions, whole.now)
+    return replace(sweep(whole.sessions, whole.stream), messages=messages)
 
 
 def _run_and_start(servers: Servers) -> int:
-    """Tell of dead letters, sweep, start drains for the entries that are left, and the job snapshot if it is behind."""
-    tell_of_dead_letters(servers.sessions, servers.database_now())
+    """Write messages about dead letters, sweep, and start what is behind: drains, and the job snapshot."""
+    write_dead_letter_messages(servers.sessions, servers.database_now())
     swept = sweep(servers.sessions, servers.stream)
     servers.start_drains(swept.unapplied_shards)
     if tenants_behind(servers.sessions, servers.database_now()):

@@ -117,7 +117,7 @@ def _described(session: Session, tenant: Tenant, name: str) -> dict[str, Describ
 def _note(
     session: Session, tenant: Tenant, what: str, old_id: str, now: datetime, actor: str, new_account_id: str
 ) -> None:
-    # Whoever decided about a pair need not be told of it.
+    # Whoever decided about a pair needs no message about it.
     rule_out(session, tenant.name, relink_subject(old_id, new_account_id))
     note_operation(
         session, tenant.name, action=f"relink.{what}", subject=old_id, at=now, actor=actor, detail=new_account_id

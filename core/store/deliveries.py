@@ -14,7 +14,7 @@ from core.store.driver import Row, Session, Sql, bools, int8s, moments
 
 LEASE = timedelta(seconds=30)
 """How long an attempt may take, with the record of its answer; after that another one begins."""
-IN_FLIGHT_MOST = 10
+IN_FLIGHT_MOST = 20
 """How many attempts of one endpoint are in progress at once; one if the last of them failed."""
 _BURSTS_A_SECOND = 10
 RECOVERED_MOST = 100_000

@@ -2,28 +2,25 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from select import POLLIN, poll
-from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
 
 from core.store.database import connect_arguments, driver_url
 
-_NO_LIMITS: Mapping[str, str] = MappingProxyType({})
 _CONNECT_AGAIN_S = 1.0
 
 
 class Wakeups:
-    """Waits until somebody notifies one of some channels, or calls `wake`. One thread waits, any may wake it.
+    """Waits until somebody notifies a channel, or calls `wake`. One thread waits, any may wake it.
 
     While there is no connection, every wait ends as if there were a notification: something may have been missed.
     """
 
-    def __init__(self, url: str, channels: Sequence[str], application_name: str) -> None:
-        self._url, self._channels, self._name = driver_url(url), channels, application_name
+    def __init__(self, url: str, channel: str, application_name: str) -> None:
+        self._url, self._channel, self._name = driver_url(url), channel, application_name
         self._connection: psycopg.Connection | None = None
         self._connect_at_s = 0.0
         self._read, self._write = os.pipe()
@@ -62,13 +59,11 @@ class Wakeups:
             return self._connection, False
         self._connect_at_s = time.monotonic() + _CONNECT_AGAIN_S
         try:
-            connection = psycopg.connect(self._url, autocommit=True, **connect_arguments(self._name, _NO_LIMITS))
+            self._connection = psycopg.connect(self._url, autocommit=True, **connect_arguments(self._name, {}))
+            self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         except psycopg.OperationalError:
-            return None, False
-        for channel in self._channels:
-            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-        self._connection = connection
-        return connection, True
+            self._disconnect()
+        return self._connection, self._connection is not None
 
     def _take(self, connection: psycopg.Connection) -> bool:
         """Read what came, which is at least one notification, or the end of the connection."""

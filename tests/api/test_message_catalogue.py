@@ -20,7 +20,7 @@ from api.schemas.catalogue import CATALOGUE
 from core.jobs.relay import relay
 from core.jobs.relinks import run_relinks
 from core.jobs.snapshot import run_snapshot
-from core.jobs.sweep import tell_of_dead_letters
+from core.jobs.sweep import write_dead_letter_messages
 from core.messages.others import endpoint_disabled, endpoint_ping
 from core.messages.types import MessageType
 from core.providers.contracts import Refresh
@@ -74,7 +74,7 @@ def test_the_feed_has_the_data_of_every_type(spec: Spec) -> None:
     """As one of the same schemas."""
     schemas = spec["components"]["schemas"]
     in_feed = {each["$ref"] for each in schemas["MessageData"]["anyOf"]}
-    bodies = [schemas[told.body.__name__]["properties"]["data"]["$ref"] for told in CATALOGUE.values()]
+    bodies = [schemas[entry.body.__name__]["properties"]["data"]["$ref"] for entry in CATALOGUE.values()]
     assert len(set(bodies)) == len(bodies)
     assert in_feed == set(bodies)
 
@@ -83,7 +83,7 @@ def test_the_page_has_every_type_and_its_example() -> None:
     """docs/messages.md shows the examples of the catalogue, in its order, and each type has a row."""
     page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
     blocks = [json.loads(block) for block in re.findall(r"```json\n(\{\"type.*?)```", page, re.DOTALL)]
-    assert blocks == [told.example for told in CATALOGUE.values()]
+    assert blocks == [entry.example for entry in CATALOGUE.values()]
     assert re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", page, re.MULTILINE) == list(MessageType)
 
 
@@ -129,7 +129,7 @@ class Life:
             about = {"user_id": "bob", "current": 1000, "currency": "USD", "as_of": at.isoformat()}
             self.tell("balance.reported", at, account_id=name, **about)
         self.tell("nonsense", NOW)
-        tell_of_dead_letters(self._sessions, datetime.now(UTC))
+        write_dead_letter_messages(self._sessions, datetime.now(UTC))
         run_relinks(self._sessions, datetime.now(UTC))
         with self._sessions.begin() as session:
             record_refreshes(session, "default", "plaid", [Refresh("item_1", "transactions", "SYNC")], NOW)

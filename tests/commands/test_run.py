@@ -66,7 +66,7 @@ def test_a_sweep_trims_what_is_applied(run: Run, stream: EventStream, session_fa
     stream.append("default", [("b", b"{}")])
     (waiting,) = (status.shard for status in shard_statuses(session_factory, stream) if status.oldest_at is not None)
     status, out, _ = run("run", "sweep", "--json")
-    assert (status, json.loads(out)) == (0, {"trimmed": 1, "unapplied_shards": [waiting], "told": 0})
+    assert (status, json.loads(out)) == (0, {"trimmed": 1, "unapplied_shards": [waiting], "messages": 0})
 
 
 def test_what_verify_finds_is_status_one(run: Run, session_factory: Sessions, moved: str) -> None:

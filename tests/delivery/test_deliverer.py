@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Thread
 
@@ -173,7 +173,7 @@ def test_what_a_receiver_asks_for_is_honoured(
 def test_an_endpoint_that_is_gone_is_disabled_at_once(
     session_factory: Sessions, deliverer: Deliverer, endpoint: AddEndpoint, receiver: Receiver, clock: Clock
 ) -> None:
-    """The feed says so once, another endpoint is told, and what was pending can be recovered."""
+    """The feed says so once, another endpoint gets it, and what was pending can be recovered."""
     gone_id, _ = endpoint("/gone")
     endpoint("/other", types=["endpoint.disabled"])
     receiver.says(410, "/gone")
@@ -286,7 +286,11 @@ def test_two_that_claim_at_once_get_nothing_twice(
 
 
 def test_slow_endpoints_delay_no_other(
-    session_factory: Sessions, deliverer: Deliverer, endpoint: AddEndpoint, receiver: Receiver
+    session_factory: Sessions,
+    deliverer: Deliverer,
+    endpoint: AddEndpoint,
+    receiver: Receiver,
+    eventually: Callable[[Callable[[], object], float], bool],
 ) -> None:
     """Those that hang have a few attempts each, and the others have all theirs before one of them ends."""
     slow = [f"/slow{number}" for number in range(4)]
@@ -295,11 +299,9 @@ def test_slow_endpoints_delay_no_other(
     for path in (*slow, "/a", "/b"):
         endpoint(path)
     write(session_factory, *map(str, range(60)))
-    began = time.monotonic()
     working = Thread(target=lambda: deliverer.work(90.0))
     working.start()
-    while len(receiver.ids("/a")) + len(receiver.ids("/b")) < 120 and time.monotonic() - began < 60:
-        time.sleep(0.02)
+    eventually(lambda: len(receiver.ids("/a")) + len(receiver.ids("/b")) == 120, 60)
     deliverer.stop()
     working.join()
     assert len(receiver.ids("/a")) == len(receiver.ids("/b")) == 60
@@ -347,21 +349,20 @@ def test_work_begins_as_soon_as_something_is_written(
     endpoint: AddEndpoint,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], object], float], bool],
 ) -> None:
     """It listens: by itself it would look only after the test is over."""
     monkeypatch.setattr("core.delivery.deliverer._LOOK_EVERY_S", 600.0)
     endpoint()
     working = Thread(target=lambda: deliverer.work(600.0))
     working.start()
+    arrived = []
     for number in range(5):
-        time.sleep(0.2)
-        began = time.monotonic()
         write(session_factory, str(number))
-        while len(receiver.received) <= number and time.monotonic() - began < 30:
-            time.sleep(0.005)
+        arrived.append(eventually(lambda wanted=number + 1: len(receiver.received) == wanted, 30))
     deliverer.stop()
     working.join()
-    assert len(receiver.received) == 5
+    assert arrived == [True] * 5
 
 
 def test_the_half_year_of_ten_people_is_not_delivered_and_what_they_reach_today_is(

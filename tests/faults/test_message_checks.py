@@ -24,7 +24,7 @@ DELIVERED_AT = MADE_AT + timedelta(minutes=10)
 ALL = Endpoint("default", "ep_all", "/default/all", None, MADE_AT)
 REACHED = Endpoint("default", "ep_reached", "/default/reached", frozenset({"milestone.reached"}), MADE_AT)
 GOAL = Goal("g", "savings", "change", "USD", "u", 5_000, date(2026, 3, 4), [(None, 0)], [], [1_000, 2_000])
-CREATED, NEWS, TAKEN_BACK, WITHDRAWN, OLD = (
+CREATED, REACHED_NOW, TAKEN_BACK, WITHDRAWN, OLD = (
     "goal_created:g:1",
     "milestone_reached:g:1000:1",
     "milestone_reached:g:2000:1",
@@ -33,7 +33,7 @@ CREATED, NEWS, TAKEN_BACK, WITHDRAWN, OLD = (
 )
 TYPES = {
     CREATED: "goal.created",
-    NEWS: "milestone.reached",
+    REACHED_NOW: "milestone.reached",
     TAKEN_BACK: "milestone.reached",
     WITHDRAWN: "milestone.reached.withdrawn",
     OLD: "goal.completed",
@@ -85,12 +85,12 @@ def a_case() -> Case:
     """Five messages, of which one is historical and one withdrawn; the first was refused once and is sent again."""
     ids = list(TYPES)
     own = {"tenant": "default", "goal_id": "g"}
-    delivered = [(ALL, each) for each in ids if each != OLD] + [(REACHED, NEWS), (REACHED, TAKEN_BACK)]
+    delivered = [(ALL, each) for each in ids if each != OLD] + [(REACHED, REACHED_NOW), (REACHED, TAKEN_BACK)]
     rows: dict[str, list[dict[str, Any]]] = {
         table: [] for table in ("links", "manual_amounts", "goal_snapshots", "close_rewrites")
     }
     rows["outbox"] = [message(each, number + 1) for number, each in enumerate(ids)]
-    rows["outbox"].append(message(NEWS, 9) | {"message_id": "milestone_reached:g:1500:1", "position": None})
+    rows["outbox"].append(message(REACHED_NOW, 9) | {"message_id": "milestone_reached:g:1500:1", "position": None})
     rows["deliveries"] = [
         {"tenant": "default", "endpoint_id": to.endpoint_id, "message_id": each, "status": "delivered"}
         for to, each in delivered
@@ -128,15 +128,18 @@ def change(case: Case, index: int, **changes: Any) -> None:
     case.received[index] = replace(case.received[index], **changes)
 
 
-NEVER = replace(received(ALL, CREATED), message_id="milestone_reached:g:1500:1", body=payload(NEWS).encode())
+NEVER = replace(received(ALL, CREATED), message_id="milestone_reached:g:1500:1", body=payload(REACHED_NOW).encode())
 ALTERED: dict[str, tuple[str, Callable[[Case], object]]] = {
     "the feed lacks one": ("feed", lambda c: c.feed.pop(1)),
     "the feed has one twice": ("feed", lambda c: c.feed.append(c.feed[0])),
     "the feed has another order": ("feed", lambda c: c.feed.insert(0, c.feed.pop(1))),
-    "the feed has what was not announced": ("feed", lambda c: c.feed.append(shown(NEWS) | {"id": "goal_created:x:1"})),
+    "the feed has what was not announced": (
+        "feed",
+        lambda c: c.feed.append(shown(REACHED_NOW) | {"id": "goal_created:x:1"}),
+    ),
     "the feed shows another body": ("feed", lambda c: c.feed[0].update(data={})),
     "the feed shows another type": ("feed", lambda c: c.feed[0].update(type="goal.changed")),
-    "the feed says that it is news": ("feed", lambda c: c.feed[4].update(historical=False)),
+    "the feed says that it is not historical": ("feed", lambda c: c.feed[4].update(historical=False)),
     "one never came": ("delivered at least once", lambda c: c.received.pop()),
     "one was never taken": ("delivered at least once", lambda c: change(c, 1, status=500)),
     "one is pending": ("delivered at least once", lambda c: c.rows["deliveries"][0].update(status="pending")),
@@ -152,7 +155,7 @@ ALTERED: dict[str, tuple[str, Callable[[Case], object]]] = {
         lambda c: c.received.append(received(REACHED, CREATED)),
     ),
     "one came with another body": ("one id, one body", lambda c: change(c, 1, body=b"{}")),
-    "a repetition has another body": ("one id, one body", lambda c: change(c, 0, body=payload(NEWS).encode())),
+    "a repetition has another body": ("one id, one body", lambda c: change(c, 0, body=payload(REACHED_NOW).encode())),
     "one that nobody knows has two bodies": (
         "one id, one body",
         lambda c: c.received.extend([NEVER, replace(NEVER, body=b"{}")]),
@@ -168,11 +171,11 @@ ALTERED: dict[str, tuple[str, Callable[[Case], object]]] = {
     "the amount was never there": ("reached by the facts", lambda c: c.rows["goal_entries"][0].update(after_minor=999)),
     "a goal is at its target and was not": (
         "reached by the facts",
-        lambda c: c.feed.append(shown(NEWS) | {"id": "goal_reached:g:1"}),
+        lambda c: c.feed.append(shown(REACHED_NOW) | {"id": "goal_reached:g:1"}),
     ),
     "there is no such goal": (
         "reached by the facts",
-        lambda c: c.feed.append(shown(NEWS) | {"id": "milestone_reached:h:1000:1"}),
+        lambda c: c.feed.append(shown(REACHED_NOW) | {"id": "milestone_reached:h:1000:1"}),
     ),
 }
 

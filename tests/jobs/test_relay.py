@@ -36,7 +36,7 @@ def feed(sessions: Sessions, wanted: FeedFilter = EVERYTHING) -> list[Listed]:
     return list(page.messages)
 
 
-def told(sessions: Sessions, at: datetime, wanted: FeedFilter = REACHED) -> list[tuple[str, bool]]:
+def announced(sessions: Sessions, at: datetime, wanted: FeedFilter = REACHED) -> list[tuple[str, bool]]:
     """Type, number of the happening, and whether it is historical, of all messages once the relay has run."""
     relay(sessions, at)
     ids = [(each.message_id.rpartition(":")[2], each) for each in feed(sessions, wanted)]
@@ -62,16 +62,16 @@ def test_reached_withdrawn_and_reached_again_are_three(session_factory: Sessions
     link(session_factory, now - 3 * DAY, goal_id, "a", "100")
     milestone(session_factory, goal_id, "10", now - 2 * DAY)
     apply([paid("in", 1_000, now - DAY)])
-    assert told(session_factory, now) == [("milestone.reached 1", False)]
+    assert announced(session_factory, now) == [("milestone.reached 1", False)]
     run_snapshot(session_factory, now)
     apply([removed("in", now)])
     run_snapshot(session_factory, now)
     both = [("milestone.reached 1", False), ("milestone.reached.withdrawn 1", False)]
-    assert told(session_factory, now) == both
+    assert announced(session_factory, now) == both
     apply([paid("again", 1_000, now - HOUR)])
     for _ in range(2):
         run_snapshot(session_factory, now + DAY)
-        assert told(session_factory, now + DAY) == [*both, ("milestone.reached 2", False)]
+        assert announced(session_factory, now + DAY) == [*both, ("milestone.reached 2", False)]
 
 
 def test_what_is_withdrawn_before_it_was_announced_is_dropped(
@@ -85,13 +85,13 @@ def test_what_is_withdrawn_before_it_was_announced_is_dropped(
     milestone(session_factory, goal_id, "10", now - 2 * DAY)
     run_snapshot(session_factory, now)
     apply([paid("in", 1_000, now - DAY)])
-    assert told(session_factory, now + HOUR - timedelta(seconds=1)) == []
+    assert announced(session_factory, now + HOUR - timedelta(seconds=1)) == []
     apply([removed("in", now)])
     run_snapshot(session_factory, now)
-    assert told(session_factory, now + 2 * HOUR) == []
+    assert announced(session_factory, now + 2 * HOUR) == []
     apply([paid("again", 1_000, now - HOUR)], at=now + HOUR)
-    assert told(session_factory, now + HOUR + timedelta(minutes=59)) == []
-    assert told(session_factory, now + 2 * HOUR) == [("milestone.reached 2", False)]
+    assert announced(session_factory, now + HOUR + timedelta(minutes=59)) == []
+    assert announced(session_factory, now + 2 * HOUR) == [("milestone.reached 2", False)]
 
 
 def test_a_tenant_may_wait_for_the_close_of_the_day(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -102,12 +102,12 @@ def test_a_tenant_may_wait_for_the_close_of_the_day(session_factory: Sessions, a
     link(session_factory, now - DAY, goal_id, "a", "100")
     apply([paid("in", 1_000, now)])
     run_snapshot(session_factory, now + HOUR)
-    assert told(session_factory, now + HOUR) == []
+    assert announced(session_factory, now + HOUR) == []
     run_snapshot(session_factory, now + DAY)
-    assert told(session_factory, now + DAY) == [("goal.reached 1", False)]
+    assert announced(session_factory, now + DAY) == [("goal.reached 1", False)]
 
 
-def test_an_imported_past_is_no_news(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+def test_an_imported_past_is_historical(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """Half a year of money and its balance of yesterday announce nothing; what is reached today is news."""
     began = now - 180 * DAY
     goals = [
@@ -122,16 +122,16 @@ def test_an_imported_past_is_no_news(session_factory: Sessions, apply: Apply, no
     apply([*deposits, paid("late", 500, now - 2 * DAY)])
     apply([balance(9_000, now - DAY)])
     run_snapshot(session_factory, now)
-    imported = told(session_factory, now)
+    imported = announced(session_factory, now)
     assert {is_historical for _, is_historical in imported} == {True}
     assert len(imported) == 4
     apply([paid("today", 500, now + HOUR)], at=now + HOUR)
     run_snapshot(session_factory, now + HOUR)
-    assert told(session_factory, now + HOUR)[4:] == [("milestone.reached 1", False)] * 2
+    assert announced(session_factory, now + HOUR)[4:] == [("milestone.reached 1", False)] * 2
 
 
 @pytest.mark.parametrize("tracking", [Tracking.BALANCE, Tracking.CHANGE, Tracking.NET_WORTH])
-def test_what_a_link_brings_is_no_news(
+def test_what_a_link_brings_is_historical(
     session_factory: Sessions, apply: Apply, now: datetime, tracking: Tracking
 ) -> None:
     """The account is known for months, and a goal is made for it today: what is there already is no news."""
@@ -141,17 +141,17 @@ def test_what_a_link_brings_is_no_news(
         link(session_factory, now, goal_id, "a", "100", (now - 90 * DAY).date())
     milestone(session_factory, goal_id, "95", now)
     run_snapshot(session_factory, now)
-    assert told(session_factory, now) == []
+    assert announced(session_factory, now) == []
     other = goal(session_factory, now, target_amount="80", tracking=tracking, start_date=(now - 90 * DAY).date())
     if tracking is not Tracking.NET_WORTH:
         link(session_factory, now, other, "a", "100", (now - 90 * DAY).date())
     run_snapshot(session_factory, now)
-    assert told(session_factory, now) == [("goal.reached 1", True)]
+    assert announced(session_factory, now) == [("goal.reached 1", True)]
     apply([paid("today", 500, now + HOUR)], at=now + HOUR)
-    assert told(session_factory, now + HOUR) == [("goal.reached 1", True), ("milestone.reached 1", False)]
+    assert announced(session_factory, now + HOUR) == [("goal.reached 1", True), ("milestone.reached 1", False)]
 
 
-def test_what_is_gone_before_the_wait_is_over_is_not_told(
+def test_what_is_gone_before_the_wait_is_over_is_not_announced(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
     """A deposit of today is taken back within the hour: nobody hears of it, before the close and after it."""
@@ -162,15 +162,15 @@ def test_what_is_gone_before_the_wait_is_over_is_not_told(
     milestone(session_factory, goal_id, "10", now - 2 * DAY)
     apply([paid("in", 1_000, now)])
     apply([removed("in", now)], at=now + HOUR / 2)
-    assert told(session_factory, now + 2 * HOUR) == []
+    assert announced(session_factory, now + 2 * HOUR) == []
     apply([paid("again", 1_000, now + HOUR)], at=now + 2 * HOUR)
-    assert told(session_factory, now + 2 * HOUR) == [("milestone.reached 1", False)]
+    assert announced(session_factory, now + 2 * HOUR) == [("milestone.reached 1", False)]
     run_snapshot(session_factory, now + DAY)
-    assert told(session_factory, now + DAY) == [("milestone.reached 1", False)]
+    assert announced(session_factory, now + DAY) == [("milestone.reached 1", False)]
 
 
 @pytest.mark.parametrize("end", ["paused", "deleted"])
-def test_what_waits_of_a_goal_that_rests_is_not_told(
+def test_what_waits_of_a_goal_that_rests_is_not_announced(
     session_factory: Sessions, apply: Apply, now: datetime, end: str
 ) -> None:
     """A paused goal tells nothing while it is paused, and a deleted one never."""
@@ -185,12 +185,12 @@ def test_what_waits_of_a_goal_that_rests_is_not_told(
         else:
             update_goal(session, DEFAULT, goal_id, GoalChanges(status=GoalStatus.PAUSED), now + HOUR)
     run_snapshot(session_factory, now + DAY)
-    assert told(session_factory, now + DAY) == []
+    assert announced(session_factory, now + DAY) == []
     if end == "paused":
         with session_factory.begin() as session:
             update_goal(session, DEFAULT, goal_id, GoalChanges(status=GoalStatus.ACTIVE), now + DAY)
         run_snapshot(session_factory, now + DAY)
-        assert told(session_factory, now + DAY) == [("goal.reached 1", False)]
+        assert announced(session_factory, now + DAY) == [("goal.reached 1", False)]
 
 
 def test_another_target_loses_no_withdrawal(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -199,21 +199,21 @@ def test_another_target_loses_no_withdrawal(session_factory: Sessions, apply: Ap
     link(session_factory, now - 3 * DAY, goal_id, "a", "100")
     apply([paid("in", 5_000, now - DAY)])
     reached = [("goal.reached 1", False)]
-    assert told(session_factory, now) == reached
+    assert announced(session_factory, now) == reached
     with session_factory.begin() as session:
         update_goal(session, DEFAULT, goal_id, GoalChanges(target_amount="45"), now)
     run_snapshot(session_factory, now)
     apply([removed("in", now)])
     run_snapshot(session_factory, now)
     reached.append(("goal.reached.withdrawn 1", False))
-    assert told(session_factory, now) == reached
+    assert announced(session_factory, now) == reached
     apply([paid("again", 5_000, now + HOUR)], at=now + HOUR)
     reached.append(("goal.reached 2", False))
-    assert told(session_factory, now + HOUR) == reached
+    assert announced(session_factory, now + HOUR) == reached
     for target in ("60", "70"):
         with session_factory.begin() as session:
             update_goal(session, DEFAULT, goal_id, GoalChanges(target_amount=target), now + 2 * HOUR)
-    assert told(session_factory, now + 2 * HOUR) == [*reached, ("goal.reached.withdrawn 2", False)]
+    assert announced(session_factory, now + 2 * HOUR) == [*reached, ("goal.reached.withdrawn 2", False)]
 
 
 def test_what_nobody_saw_is_not_withdrawn(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -230,10 +230,10 @@ def test_what_nobody_saw_is_not_withdrawn(session_factory: Sessions, apply: Appl
         (view,) = get_goal(session, DEFAULT, goal_id).milestones
         remove_milestone(session, DEFAULT, goal_id, view.milestone_id, now)
     milestone(session_factory, goal_id, "10", now)
-    assert told(session_factory, now + DAY) == []
+    assert announced(session_factory, now + DAY) == []
 
 
-def test_what_happened_long_ago_is_no_news(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+def test_what_happened_long_ago_is_historical(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """A late fact of eight days ago is told as historical, one of six days ago as news, and so is its withdrawal."""
     for days, is_historical in ((8, True), (6, False)):
         account = f"a{days}"
@@ -243,11 +243,11 @@ def test_what_happened_long_ago_is_no_news(session_factory: Sessions, apply: App
         apply([paid("in", 1_000, now - days * DAY, account)])
         relay(session_factory, now)
         own = REACHED._replace(goal_id=goal_id)
-        assert told(session_factory, now, own) == [("milestone.reached 1", is_historical)]
+        assert announced(session_factory, now, own) == [("milestone.reached 1", is_historical)]
         apply([event("transaction.removed", now, f"gone {days}", {"account_id": account, "transaction_id": "in"})])
         run_snapshot(session_factory, now)
         withdrawn = ("milestone.reached.withdrawn 1", is_historical)
-        assert told(session_factory, now, own) == [("milestone.reached 1", is_historical), withdrawn]
+        assert announced(session_factory, now, own) == [("milestone.reached 1", is_historical), withdrawn]
 
 
 def test_requests_are_told(session_factory: Sessions, now: datetime) -> None:
@@ -292,10 +292,13 @@ def test_a_completion_by_a_close_is_told_and_taken_back(session_factory: Session
     apply([paid("in", 1_000, now - DAY)])
     run_snapshot(session_factory, now)
     wanted = FeedFilter(["goal.completed", "goal.completed.withdrawn"])
-    assert told(session_factory, now, wanted) == [("goal.completed 1", False)]
+    assert announced(session_factory, now, wanted) == [("goal.completed 1", False)]
     apply([removed("in", now)])
     run_snapshot(session_factory, now)
-    assert told(session_factory, now, wanted) == [("goal.completed 1", False), ("goal.completed.withdrawn 1", False)]
+    assert announced(session_factory, now, wanted) == [
+        ("goal.completed 1", False),
+        ("goal.completed.withdrawn 1", False),
+    ]
 
 
 def test_a_reader_skips_no_message_of_a_slower_relay(session_factory: Sessions, now: datetime) -> None:

@@ -10,7 +10,7 @@ import redis
 import simplejson
 
 from core.ingestion.drain import ShardDrain
-from core.jobs.sweep import sweep, tell_of_dead_letters
+from core.jobs.sweep import sweep, write_dead_letter_messages
 from core.store.database import Sessions
 from core.store.dead_letters import DeadLetter, DeadLetterKey, keep_dead_letters, mark_discarded, mark_replayed
 from core.store.driver import Sql
@@ -51,21 +51,21 @@ def decide(sessions: Sessions, now: datetime, number: int, mark: Callable[..., N
         mark(session, DeadLetterKey("default", 0, f"{number}-0"), now)
 
 
-def test_waiting_dead_letters_are_told_once(session_factory: Sessions, now: datetime) -> None:
-    """One message while any waits, whatever comes meanwhile; when none waits any more, the next one is told again."""
-    assert tell_of_dead_letters(session_factory, now) == 0
+def test_waiting_dead_letters_have_one_message(session_factory: Sessions, now: datetime) -> None:
+    """One message while any waits, whatever comes meanwhile; when none waits any more, there is one again."""
+    assert write_dead_letter_messages(session_factory, now) == 0
     refuse(session_factory, now, 1, 2)
     refuse(session_factory, now - timedelta(hours=1), 3, code="malformed")
     refuse(session_factory, now, 1, tenant="of nobody")
-    assert [tell_of_dead_letters(session_factory, now) for _ in range(2)] == [1, 0]
+    assert [write_dead_letter_messages(session_factory, now) for _ in range(2)] == [1, 0]
     refuse(session_factory, now, 4)
     decide(session_factory, now, 1, mark_replayed)
-    assert tell_of_dead_letters(session_factory, now) == 0
+    assert write_dead_letter_messages(session_factory, now) == 0
     for number in (2, 3, 4):
         decide(session_factory, now, number, mark_discarded)
-    assert tell_of_dead_letters(session_factory, now) == 0
+    assert write_dead_letter_messages(session_factory, now) == 0
     refuse(session_factory, now, 5)
-    assert tell_of_dead_letters(session_factory, now) == 1
+    assert write_dead_letter_messages(session_factory, now) == 1
     with session_factory() as session:
         rows = Sql("SELECT message_id, tenant, payload FROM outbox ORDER BY 1").rows(session, {})
     assert [row[:2] for row in rows] == [(f"dead_letter_waiting:{number}", "default") for number in (1, 2)]
@@ -75,17 +75,17 @@ def test_waiting_dead_letters_are_told_once(session_factory: Sessions, now: date
 
 
 def test_two_sweeps_at_once_tell_once(session_factory: Sessions, now: datetime) -> None:
-    """The second one waits for the first, and finds that it was told."""
+    """The second one waits for the first, and finds that it is written."""
     refuse(session_factory, now, 1)
-    barrier, told = threading.Barrier(6), list[int]()
+    barrier, written = threading.Barrier(6), list[int]()
 
     def run() -> None:
         barrier.wait(10)
-        told.append(tell_of_dead_letters(session_factory, now))
+        written.append(write_dead_letter_messages(session_factory, now))
 
     threads = [threading.Thread(target=run) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(told) == [0, 0, 0, 0, 0, 1]
+    assert sorted(written) == [0, 0, 0, 0, 0, 1]

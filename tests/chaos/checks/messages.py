@@ -176,7 +176,7 @@ def _other_bodies(messages: _Messages) -> Iterable[str]:
 
 
 def _unpaired(withdrawn: Iterable[Key], messages: _Messages) -> Iterable[str]:
-    """What is withdrawn was announced before, and told to nobody if the other was told to nobody."""
+    """What is withdrawn was announced before, and historical if the other one is."""
     order = {key: number for number, key in enumerate(messages.feed)}
     for tenant, message_id in withdrawn:
         of = (tenant, _reached_id(message_id) or "")
@@ -185,7 +185,7 @@ def _unpaired(withdrawn: Iterable[Key], messages: _Messages) -> Iterable[str]:
         elif (tenant, message_id) not in messages.feed or order[of] > order[tenant, message_id]:
             yield f"{tenant} {message_id} is withdrawn before {of[1]} is in the feed"
         elif messages.feed[of]["historical"] != messages.feed[tenant, message_id]["historical"]:
-            yield f"{tenant} {message_id} and {of[1]} are not both historical or both news"
+            yield f"{tenant} {message_id} and {of[1]} are not both historical or both new"
 
 
 def _reached_id(message_id: str) -> str | None:
