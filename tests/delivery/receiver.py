@@ -60,6 +60,15 @@ class Receiver:
         return [each.message_id for each in self.received if each.path == path]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the usual 5, connections that come at once wait seconds for another try.
+    request_queue_size = 256
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: senders that do not wait for a slow answer are part of the tests."""
+
+
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     """A receiver that listens on a port of its own."""
@@ -84,8 +93,7 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             """Nothing: a test reads what was received."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
