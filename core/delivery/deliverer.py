@@ -95,6 +95,12 @@ class _Ended(NamedTuple):
     claimed: Claimed
     at: datetime
     outcome: Outcome
+    was_sent: bool = True
+
+    @property
+    def endpoint(self) -> tuple[str, str]:
+        """The tenant and the id of the endpoint."""
+        return self.claimed.tenant, self.claimed.endpoint_id
 
 
 class Deliverer:
@@ -179,7 +185,7 @@ class Deliverer:
                 secrets[key] = self._secrets_of(each, now)
             texts = secrets[key]
             if isinstance(texts, SecretsUnreadable):
-                self._ended.append(_Ended(each, now, Outcome(None, f"not sent: {texts}", 0, b"", None)))
+                self._ended.append(_Ended(each, now, Outcome(None, f"not sent: {texts}", 0), was_sent=False))
                 continue
             body = each.payload.encode()
             headers = signed_headers(texts, each.message_id, int(now.timestamp()), body)
@@ -216,19 +222,20 @@ class Deliverer:
 
 
 def _record(session: Session, ended: Sequence[_Ended], now: datetime) -> None:
-    locked = lock_failing(session, [(each.claimed.tenant, each.claimed.endpoint_id) for each in ended])
-    attempts = [_attempt(each, now) for each in ended if (each.claimed.tenant, each.claimed.endpoint_id) in locked]
-    if attempts:
-        record_attempts(session, attempts)
-    of_endpoints: dict[tuple[str, str], list[Attempt]] = {}
-    for each in attempts:
-        of_endpoints.setdefault((each.tenant, each.endpoint_id), []).append(each)
-    for key, own in of_endpoints.items():
-        _judge(session, key, locked[key], own, now)
+    locked = lock_failing(session, [each.endpoint for each in ended])
+    known = [(each, _attempt(each, now)) for each in ended if each.endpoint in locked]
+    record_attempts(session, [attempt for _, attempt in known])
+    answered: dict[tuple[str, str], list[Attempt]] = {}
+    for each, attempt in known:
+        # What we could not sign says nothing of the endpoint.
+        if each.was_sent:
+            answered.setdefault(each.endpoint, []).append(attempt)
+    for key, attempts in answered.items():
+        _judge(session, key, locked[key], attempts, now)
 
 
 def _attempt(ended: _Ended, now: datetime) -> Attempt:
-    claimed, at, outcome = ended
+    claimed, at, outcome, _ = ended
     next_at = held_until = None
     if not outcome.is_success:
         pause = None if outcome.retry_after_s is None else timedelta(seconds=outcome.retry_after_s)

@@ -331,7 +331,7 @@ def test_a_rate_is_kept(session_factory: Sessions, endpoint: AddEndpoint, clock:
 def test_a_message_of_which_the_secret_cannot_be_opened_is_not_sent(
     session_factory: Sessions, settings: Settings, endpoint: AddEndpoint, receiver: Receiver, clock: Clock
 ) -> None:
-    """The attempt says why, and it is tried again."""
+    """The attempt says why, and it is tried again; the endpoint does not count as one that fails."""
     endpoint_id, _ = endpoint()
     write(session_factory, "a")
     for sealer in (Sealer(["another key than the one that sealed it"]), None):
@@ -341,6 +341,7 @@ def test_a_message_of_which_the_secret_cannot_be_opened_is_not_sent(
         clock.passes(HOUR)
     assert receiver.received == []
     assert all("SECRETS_KEY" in (each.error or "") for each in attempts(session_factory, endpoint_id))
+    assert state(session_factory, endpoint_id) == (True, None, None, 1)
 
 
 def test_work_begins_as_soon_as_something_is_written(
